@@ -1,0 +1,140 @@
+// The whole server on one screen: what is served where, and everything wired to everything else.
+import { type Context, Hono } from 'hono'
+import { problemResponse } from './answers.ts'
+import type { Config, ConfigInput } from './config.ts'
+import { readConfig } from './config-reader.ts'
+import { createApi } from './endpoints/api.ts'
+import { createLogin, loginPath } from './endpoints/login.ts'
+import { createLogout } from './endpoints/logout.ts'
+import { createSessionEndpoints } from './endpoints/session.ts'
+import { CoatcheckError } from './errors.ts'
+import { createRefresher } from './oauth/refresh.ts'
+import { createRelyingParty } from './oauth/relying-party.ts'
+import { errorPage } from './pages.ts'
+import { headerText, type Platform } from './platform.ts'
+import { createCookies } from './session/cookies.ts'
+import { createEndings } from './session/endings.ts'
+import { createSealer } from './session/seal.ts'
+import { createSessions } from './session/sessions.ts'
+import { createSpa } from './spa.ts'
+import { clientAddressOf } from './upstream/client-address.ts'
+import { rateLimit } from './upstream/rate-limit.ts'
+import { canonicalTarget, routeMatcher } from './upstream/routes.ts'
+import { webPlatform } from './web-platform.ts'
+
+/** coatcheck as a Hono application: mount it with `app.route('/', coatcheck)`, or serve it alone. */
+export interface Coatcheck extends Hono {
+  readonly config: Config
+  /** Names of what is not usable right now: `store`, `provider <id>`. Empty when everything is. */
+  notReady(): Promise<string[]>
+}
+
+/** Makes the platform for a configuration; `coatcheck/node` and `coatcheck/worker` have their own. */
+export type PlatformFactory = (config: Config) => Platform
+
+/**
+ * Builds coatcheck from a configuration document.
+ *
+ * @param document see docs/configuration.md; `${NAME}` is replaced from `options.env`.
+ * @throws ConfigError with every mistake in it
+ */
+export function createCoatcheck(
+  document: ConfigInput,
+  options: { platform?: PlatformFactory; env?: Record<string, unknown> } = {},
+): Coatcheck {
+  const config = readConfig(document, options.env)
+  const platform = (options.platform ?? webPlatform)(config)
+  const { now, log, store } = platform
+
+  const sealer = createSealer(config.session.keys, `${config.publicUrl} ${config.session.cookieName}`, now)
+  const cookies = createCookies(config)
+  const endings = createEndings(now)
+  const sessions = createSessions(config, { sealer, cookies, endings, now })
+  const relyingParties = new Map(
+    config.providers.map((provider) => [provider.id, createRelyingParty(provider, config, platform)]),
+  )
+  const refresher = createRefresher(config, { sessions, sealer, relyingParties, platform })
+  const routes = routeMatcher(config.routes)
+  const clientAddress = clientAddressOf(config.trustedProxies)
+  const api = createApi({ config, platform, sessions, refresher, clientAddress, rateLimit: rateLimit() })
+  const login = createLogin({ config, platform, relyingParties, sealer, cookies, sessions })
+  const session = createSessionEndpoints({ config, platform, sessions })
+  const logout = createLogout({ config, platform, relyingParties, sealer, cookies, sessions })
+  const spa = createSpa(config, platform)
+
+  async function notReady(): Promise<string[]> {
+    const checks = [...relyingParties.values()].map(async (relyingParty) =>
+      (await relyingParty.ready()) ? [] : [`provider ${relyingParty.provider.id}`],
+    )
+    const healthy = store.healthy().then(
+      (ok) => (ok ? [] : ['store']),
+      () => ['store'],
+    )
+    return (await Promise.all([healthy, ...checks])).flat()
+  }
+
+  const app = new Hono()
+  serveAt(app, loginPath, { GET: login.start })
+  serveAt(app, '/auth/callback', { GET: login.finish })
+  serveAt(app, '/auth/session', { GET: session.show, POST: session.extend })
+  serveAt(app, '/auth/logout', { POST: logout.start })
+  serveAt(app, '/auth/logout/callback', { GET: logout.finish })
+  app.all('/auth/*', nothingHere)
+  app.get('/healthz', (c) => c.json({ status: 'ok' }, 200, { 'cache-control': 'no-store' }))
+  app.get('/readyz', async (c) => {
+    const missing = await notReady()
+    const body = { status: missing.length === 0 ? 'ready' : 'not ready', missing }
+    return c.json(body, missing.length === 0 ? 200 : 503, { 'cache-control': 'no-store' })
+  })
+  app.all('*', (c) => {
+    const exchange = platform.exchange(c)
+    const target = canonicalTarget(exchange.target)
+    if (target === undefined) throw new CoatcheckError('bad_request', 'target_malformed')
+    const route = routes(target.path)
+    return route ? api(route, target, exchange, c) : spa(c, target.path, exchange)
+  })
+  app.onError((error, c) => {
+    const told = error instanceof CoatcheckError ? error : new CoatcheckError('internal_error', 'unexpected', {}, error)
+    report(told)
+    const { code, details } = told
+    return isPage(c) ? errorPage(code, details, loginPath) : problemResponse(code, details)
+  })
+
+  function report({ code, reason, cause }: CoatcheckError): void {
+    if (code === 'internal_error') log({ event: 'internal.error', reason, ...whatWasThrown(cause) })
+    else if (reason !== 'session_absent') log({ event: 'request.refused', code, reason })
+  }
+
+  /** Whether a person is looking: a navigation to one of our own endpoints. */
+  function isPage(c: Context): boolean {
+    const { headers } = platform.exchange(c)
+    return c.req.path.startsWith('/auth/') && (headerText(headers, 'accept') ?? '').includes('text/html')
+  }
+
+  return Object.assign(app, { config, notReady })
+}
+
+type Handler = (c: Context) => Promise<Response>
+
+/** Serves a path with the methods it has; any other is 405 with `Allow`. */
+function serveAt(app: Hono, path: string, handlers: Partial<Record<'GET' | 'POST', Handler>>): void {
+  if (handlers.GET) app.get(path, handlers.GET)
+  if (handlers.POST) app.post(path, handlers.POST)
+  const allow = Object.keys(handlers)
+    .flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
+    .join(', ')
+  app.all(path, () => {
+    throw new CoatcheckError('method_not_allowed', 'method_refused', { allow })
+  })
+}
+
+function nothingHere(): never {
+  throw new CoatcheckError('not_found', 'no_such_path')
+}
+
+/** Class and place of something thrown, without its message: messages may quote anything. */
+function whatWasThrown(cause: unknown): { error: string; at?: string } {
+  if (!(cause instanceof Error)) return { error: typeof cause }
+  const place = /\(?((?:file:\/\/)?[^()\s]+:\d+:\d+)\)?$/m.exec(cause.stack ?? '')?.[1]
+  return place === undefined ? { error: cause.name } : { error: cause.name, at: place }
+}

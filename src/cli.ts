@@ -1,0 +1,83 @@
+#!/usr/bin/env node
+// The command line: serve, check, keys.
+import { parseArgs } from 'node:util'
+import { readConfigFile } from './config-file.ts'
+import { ConfigError } from './config-reader.ts'
+import { serve } from './node.ts'
+import { base64url } from './session/seal.ts'
+
+const usage = `Usage:
+  coatcheck serve --config FILE   serve on Node
+  coatcheck check --config FILE   check a configuration, offline (exit 0, or 2 with every mistake)
+  coatcheck keys [--number N]     make a session key, and say how to rotate
+
+A configuration is one JSON document; docs/configuration.md describes it. The least of one:
+
+  {
+    "publicUrl": "https://app.example.com",
+    "session": { "keys": ["\${COATCHECK_KEY}"] },
+    "providers": [{ "id": "main", "issuer": "https://as.example.com", "clientId": "app",
+                    "clientAuth": { "method": "client_secret_basic", "secret": "\${CLIENT_SECRET}" } }],
+    "routes": [{ "path": "/api", "upstream": "https://api.internal", "token": "user" }]
+  }
+`
+
+const exitCode = { ok: 0, problem: 1, badConfiguration: 2 } as const
+
+async function main(): Promise<number> {
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: { config: { type: 'string' }, number: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+  })
+  const [command] = positionals
+  if (values.help) return say(usage)
+  if (command === 'keys') return keys(values.number)
+  if (command !== 'serve' && command !== 'check') return fail(usage)
+  if (values.config === undefined) {
+    return fail(`coatcheck ${command} needs a configuration: --config FILE\n\n${usage}`)
+  }
+  const file = await readConfigFile(values.config, process.env)
+  if (command === 'check') return say(`${values.config}: the configuration is good\n`)
+  const server = await serve(file.document, { root: file.root })
+  await new Promise((resolve) => {
+    process.once('SIGTERM', resolve)
+    process.once('SIGINT', resolve)
+  })
+  await server.close()
+  return exitCode.ok
+}
+
+function keys(number = '1'): number {
+  if (!/^[1-9]\d{0,8}$/.test(number)) return fail('coatcheck keys: --number must be a whole number from 1 on\n')
+  const key = `${number}:${base64url(crypto.getRandomValues(new Uint8Array(32)))}`
+  return say(`${key}
+
+This is a new session key. Keep it secret; put it into session.keys, best through the environment:
+  "session": { "keys": ["\${COATCHECK_KEY}"] }
+
+To rotate without signing anybody out, make a key with the next number and roll out in three steps:
+  1. "keys": ["old", "new"]   every instance can open what the new key seals
+  2. "keys": ["new", "old"]   the new key seals from now on
+  3. "keys": ["new"]          once session.absoluteTimeout has passed since step 2
+`)
+}
+
+function say(text: string): number {
+  process.stdout.write(text)
+  return exitCode.ok
+}
+
+function fail(text: string): number {
+  process.stderr.write(text)
+  return exitCode.badConfiguration
+}
+
+function explain(error: unknown): number {
+  if (error instanceof ConfigError) return fail(`${error.message}\n`)
+  const { code, message } = error as Error & { code?: string }
+  if (code?.startsWith('ERR_PARSE_ARGS')) return fail(`${message}\n\n${usage}`)
+  process.stderr.write(`coatcheck cannot start: ${message}\n`)
+  return exitCode.problem
+}
+
+process.exitCode = await main().catch(explain)

@@ -1,0 +1,75 @@
+// The browser's side: ask who is signed in, sign in and out, call the API. No token ever comes by here.
+import type { LogoutInfo, Problem, SessionInfo } from './wire.ts'
+
+export type { LogoutInfo, Problem, SessionInfo } from './wire.ts'
+
+export interface ClientOptions {
+  /** Called when an API call was refused because there is no session (any more); `problem.code` says why. */
+  onSignedOut?: (problem: Problem) => void
+  /** Replaces the page's `fetch`. */
+  fetch?: typeof fetch
+}
+
+export interface LoginOptions {
+  /** Path to come back to. Default: where the user is, fragment included. */
+  returnTo?: string
+  /** Which configured provider, when there are several. */
+  provider?: string
+  prompt?: 'none' | 'login' | 'consent' | 'select_account'
+  loginHint?: string
+}
+
+export interface Client {
+  /** Who is signed in, and for how long. Does not count as activity. */
+  session(): Promise<SessionInfo>
+  /** The same, counted as activity: keeps the session alive while the user reads without calling the API. */
+  extend(): Promise<SessionInfo>
+  /** Leaves the page for the authorization server. */
+  login(options?: LoginOptions): void
+  /** Ends the session, here and at the authorization server. Leaves the page. */
+  logout(): Promise<void>
+  /** `fetch` for the application's own API: same origin, with the proof that a page of the application asks. */
+  fetch(path: string, init?: RequestInit): Promise<Response>
+}
+
+/** Makes a client for the origin the page came from. */
+export function createClient(options: ClientOptions = {}): Client {
+  const send = options.fetch ?? ((input, init) => fetch(input, init))
+
+  async function call(path: string, init: RequestInit = {}): Promise<Response> {
+    const headers = new Headers(init.headers)
+    headers.set('x-csrf', '1')
+    const url = new URL(path, location.href)
+    if (url.origin !== location.origin) throw new TypeError(`Cannot call "${path}": it is not on this origin`)
+    return send(url, { ...init, headers, credentials: 'same-origin' })
+  }
+
+  async function json<T>(answer: Response): Promise<T> {
+    if (!answer.ok)
+      throw new Error(`coatcheck answered ${answer.status}`, { cause: await answer.json().catch(() => null) })
+    return answer.json()
+  }
+
+  return {
+    session: async () => json<SessionInfo>(await call('/auth/session')),
+    extend: async () => json<SessionInfo>(await call('/auth/session', { method: 'POST' })),
+    login({ returnTo = location.pathname + location.search + location.hash, provider, prompt, loginHint } = {}) {
+      const query = new URLSearchParams({ returnTo })
+      if (provider) query.set('provider', provider)
+      if (prompt) query.set('prompt', prompt)
+      if (loginHint) query.set('login_hint', loginHint)
+      location.assign(`/auth/login?${query}`)
+    },
+    async logout() {
+      const answer = await call('/auth/logout', { method: 'POST', headers: { accept: 'application/json' } })
+      location.assign((await json<LogoutInfo>(answer)).logoutUrl)
+    },
+    async fetch(path, init) {
+      const answer = await call(path, init)
+      if (answer.status === 401 && answer.headers.has('coatcheck-error')) {
+        options.onSignedOut?.((await answer.clone().json()) as Problem)
+      }
+      return answer
+    },
+  }
+}

@@ -1,0 +1,5 @@
+// The part of the Workers runtime that is used, so that no vendor types are needed to build or to depend on coatcheck.
+declare module 'cloudflare:workers' {
+  /** Keeps the Worker alive until the promise settles. */
+  export function waitUntil(promise: Promise<unknown>): void
+}

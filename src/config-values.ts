@@ -1,0 +1,136 @@
+// The kinds of value a setting can have (durations, sizes, keys, URLs, networks), each with what is wrong with a bad one.
+import ipaddr from 'ipaddr.js'
+import { z } from 'zod'
+
+const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const sizes = { B: 1, KB: 1_024, MB: 1_048_576, GB: 1_073_741_824 }
+
+/** A string that `read` turns into something else; what `read` throws is what the operator is told. */
+function readable<T>(
+  read: (value: string) => T,
+  json: { format?: string; pattern?: string; examples?: string[] } = {},
+) {
+  return z
+    .string('must be a string')
+    .meta(json)
+    .transform((value, ctx): T => {
+      try {
+        return read(value)
+      } catch (error) {
+        ctx.issues.push({ code: 'custom', message: (error as Error).message, input: undefined })
+        return z.NEVER
+      }
+    })
+}
+
+function measured(table: Record<string, number>, what: string, examples: string[]) {
+  const pattern = `^([0-9]+)(${Object.keys(table).join('|')})$`
+  const read = (value: string): number => {
+    const [, amount, unit] = new RegExp(pattern).exec(value) ?? []
+    if (amount === undefined || unit === undefined) {
+      throw new Error(`must be a ${what} with a unit, such as "${examples.join('" or "')}"`)
+    }
+    const total = Number(amount) * (table[unit] ?? Number.NaN)
+    if (!Number.isSafeInteger(total)) throw new Error(`must be a smaller ${what}`)
+    return total
+  }
+  return readable(read, { pattern, examples })
+}
+
+/** `"30s"`, `"15m"`, `"12h"`, `"7d"`, `"250ms"`: milliseconds once read. */
+export const duration = measured(units, 'duration', ['30s', '15m'])
+/** A duration that is more than nothing. */
+export const positiveDuration = duration.refine((ms) => ms > 0, 'must be longer than nothing')
+/** `"512B"`, `"64KB"`, `"10MB"`, `"1GB"`: bytes once read (1 KB is 1,024 bytes). */
+export const size = measured(sizes, 'size', ['64KB', '10MB'])
+
+/** Whether a host name can only mean this machine (RFC 6761, section 6.3; RFC 8252, section 8.3). */
+export function isLoopback(hostname: string): boolean {
+  return (
+    hostname === 'localhost' ||
+    hostname.endsWith('.localhost') ||
+    hostname === '[::1]' ||
+    /^127\.\d+\.\d+\.\d+$/.test(hostname)
+  )
+}
+
+function absoluteUrl(value: string): URL {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  if (!url || !/^https?:$/.test(url.protocol)) throw new Error('must be an absolute https URL')
+  if (url.username || url.password) throw new Error('must not contain a user name or password')
+  if (url.hash || value.includes('#')) throw new Error('must not have a fragment')
+  return url
+}
+
+/** The application's own origin: https, or http on loopback for development. Nothing behind the host. */
+export const origin = readable(
+  (value) => {
+    const url = absoluteUrl(value)
+    if (url.protocol === 'http:' && !isLoopback(url.hostname)) throw new Error('must be https (http only on loopback)')
+    if (url.pathname !== '/' || url.search) throw new Error('must be an origin: no path and no query')
+    return url.origin
+  },
+  { format: 'uri', examples: ['https://app.example.com'] },
+)
+
+/** An issuer, kept letter for letter because it is compared so (RFC 9207, section 2.4). */
+export const issuer = readable(
+  (value) => {
+    const url = absoluteUrl(value)
+    if (url.search) throw new Error('must not have a query')
+    if (url.protocol === 'http:' && !isLoopback(url.hostname)) throw new Error('must be https (http only on loopback)')
+    return value
+  },
+  { format: 'uri', examples: ['https://as.example.com'] },
+)
+
+/** Where a route leads: absolute, no query. Whether http will do is for the route to say. */
+export const upstreamUrl = readable(
+  (value) => {
+    const url = absoluteUrl(value)
+    if (url.search) throw new Error('must not have a query')
+    return url
+  },
+  { format: 'uri', examples: ['https://orders.internal/v1'] },
+)
+
+/** A path of this origin, such as `/signed-out`. */
+export const localPath = z
+  .string('must be a string')
+  .regex(/^\/(?![/\\])[\x21-\x5b\x5d-\x7e]*$/, 'must be a path on this site, such as "/signed-out"')
+
+/** A route prefix: canonical already, no trailing slash unless it is `/` itself. */
+export const routePath = z
+  .string('must be a string')
+  .regex(/^\/(?:[\w.~!$&'()*+,;=:@-]+(?:\/[\w.~!$&'()*+,;=:@-]+)*)?$/, 'must be a plain path such as "/api/orders"')
+  .refine((path) => !path.split('/').some((segment) => /^\.{1,2}$/.test(segment)), 'must not contain dot segments')
+
+/** One session key: its number (the name under which seals made with it are found again) and 32 random bytes. */
+export interface SessionKey {
+  id: number
+  bytes: Uint8Array
+}
+
+/** `"1:<base64url of 32 random bytes>"`, as `coatcheck keys` prints it. The value never appears in a message. */
+export const sessionKey = readable((value): SessionKey => {
+  const [, id, text] = /^([1-9]\d{0,8}):([A-Za-z0-9_-]*)$/.exec(value) ?? []
+  if (id === undefined || text === undefined) {
+    throw new Error('must look like "1:..." with the base64url of 32 random bytes; make one with `coatcheck keys`')
+  }
+  const binary = /^[A-Za-z0-9_-]{43}$/.test(text) ? atob(text.replaceAll('-', '+').replaceAll('_', '/')) : ''
+  const bytes = Uint8Array.from(binary, (char) => char.charCodeAt(0))
+  if (bytes.length !== 32) throw new Error('must be 32 random bytes in base64url; make a key with `coatcheck keys`')
+  if (new Set(bytes).size < 8) throw new Error('must be random; make a key with `coatcheck keys`')
+  return { id: Number(id), bytes }
+})
+
+/** Networks to match client addresses against. */
+export type Network = ReturnType<typeof ipaddr.parseCIDR>
+
+/** `"10.0.0.0/8"`, `"2001:db8::/32"`, or a single address. */
+export const network = readable((value): Network => {
+  if (ipaddr.isValidCIDR(value)) return ipaddr.parseCIDR(value)
+  if (!ipaddr.isValid(value)) throw new Error('must be an address or network such as "10.0.0.0/8"')
+  const address = ipaddr.parse(value)
+  return [address, address.kind() === 'ipv4' ? 32 : 128]
+})

@@ -1,0 +1,98 @@
+// One call of an API, from the browser's request to the upstream's answer: each step is called from here and returns here.
+import type { Context } from 'hono'
+import type { Config } from '../config.ts'
+import { CoatcheckError } from '../errors.ts'
+import type { Refresher } from '../oauth/refresh.ts'
+import { type Exchange, headerText, type Platform, type UpstreamCall } from '../platform.ts'
+import { requireDataDestination, requireSameOrigin } from '../security.ts'
+import type { Session, Sessions } from '../session/sessions.ts'
+import { isInvalidToken } from '../upstream/challenges.ts'
+import type { ClientAddress } from '../upstream/client-address.ts'
+import { towardsBrowser, towardsUpstream } from '../upstream/headers.ts'
+import { requireAddress, requireGrants } from '../upstream/policy.ts'
+import type { RateLimit } from '../upstream/rate-limit.ts'
+import { browserLocation, type Route, type Target, upstreamPath } from '../upstream/routes.ts'
+import { loginPath } from './login.ts'
+
+export interface ApiParts {
+  config: Pick<Config, 'publicUrl'>
+  platform: Pick<Platform, 'transport' | 'log'>
+  sessions: Sessions
+  refresher: Refresher
+  clientAddress: ClientAddress
+  rateLimit: RateLimit
+}
+
+/** Forwards one request along its route. */
+export type Api = (route: Route, target: Target, exchange: Exchange, c: Context) => Promise<Response>
+
+export function createApi({ config, platform, sessions, refresher, clientAddress, rateLimit }: ApiParts): Api {
+  const { protocol, host } = new URL(config.publicUrl)
+  const proto = protocol.slice(0, -1)
+
+  /** The session of the request, if the route uses one. @throws CoatcheckError when the route needs one that is not there */
+  async function sessionFor(route: Route, exchange: Exchange): Promise<Session | undefined> {
+    if (!route.usesSession) return undefined
+    const { session, refusal } = await sessions.open(headerText(exchange.headers, 'cookie'))
+    if (session || route.token === 'user-or-none') return session
+    const { code, reason, setCookie } = refusal
+    throw new CoatcheckError(code, reason, { setCookie, loginUrl: loginPath })
+  }
+
+  return async function api(route, target, exchange, c) {
+    const { headers, method } = exchange
+    requireSameOrigin(headers, config.publicUrl, route.csrf)
+    requireDataDestination(headers)
+    if (!route.methods.includes(method as never)) {
+      throw new CoatcheckError('method_not_allowed', 'method_refused', { allow: route.allow })
+    }
+    const address = clientAddress(exchange)
+    requireAddress(route, address)
+    const length = headerText(headers, 'content-length')
+    if (Number(length ?? 0) > route.bodyLimit) throw new CoatcheckError('body_too_large', 'body_too_large')
+    const path = upstreamPath(route, target)
+    if (path === undefined) throw new CoatcheckError('bad_request', 'target_malformed')
+
+    const session = await sessionFor(route, exchange)
+    if (route.rateLimit) await rateLimit(route, session, address)
+    if (session) {
+      await refresher.ensureFresh(session)
+      requireGrants(route, session, loginPath)
+      await sessions.touch(session)
+    }
+
+    const contentLength = exchange.hasBody ? length : undefined
+    const facts = { clientAddress: address, proto, host, contentLength }
+    const send = (isLastTry: boolean) => {
+      const authorization = session && `Bearer ${session.holding.tokens.accessToken}`
+      const call: UpstreamCall = {
+        origin: route.origin,
+        path,
+        method,
+        headers: towardsUpstream(headers, { ...facts, authorization }),
+        timeout: route.timeout,
+        bodyLimit: route.bodyLimit,
+        receive(status, answer) {
+          if (status === 401 && !isLastTry && isInvalidToken(headerText(answer, 'www-authenticate'))) return undefined
+          const location = headerText(answer, 'location')
+          const rewritten = location === undefined ? undefined : browserLocation(route, location, path)
+          if (location !== undefined && rewritten === undefined) {
+            platform.log({ event: 'upstream.redirect_blocked', route: route.path, reason: 'upstream_redirect' })
+          }
+          const setCookie = session ? sessions.cookiesFor(session) : []
+          return towardsBrowser(answer, { fromSession: route.usesSession, setCookie, location: rewritten })
+        },
+        broken: (reason) =>
+          platform.log({ event: 'upstream.failed', route: route.path, code: 'upstream_unreachable', reason }),
+      }
+      return platform.transport(call, exchange, c)
+    }
+
+    // A refused token is worth one refresh and one more try, when there is a session to refresh and nothing to resend.
+    const mayRetry = session?.holding.tokens.refreshToken !== undefined && !exchange.hasBody
+    const answer = await send(!mayRetry)
+    if (answer) return answer
+    if (session) await refresher.renewRefused(session, session.holding.tokens.accessToken)
+    return (await send(true)) as Response
+  }
+}

@@ -1,0 +1,195 @@
+// A login from its start to its end: to the authorization server, and back with a code.
+import type { Context } from 'hono'
+import { seeOther } from '../answers.ts'
+import type { Config } from '../config.ts'
+import { CoatcheckError } from '../errors.ts'
+import type { AuthorizationResponse, LoginHints, LoginTransaction, RelyingParty } from '../oauth/relying-party.ts'
+import { confirmLoginPage, staleLoginPage } from '../pages.ts'
+import { headerText, type Platform } from '../platform.ts'
+import type { Reason } from '../reasons.ts'
+import { requireNavigation, safeReturnTo } from '../security.ts'
+import type { Cookies } from '../session/cookies.ts'
+import { randomText, type Sealer } from '../session/seal.ts'
+import type { Sessions } from '../session/sessions.ts'
+
+export const loginPath = '/auth/login'
+
+/** How long a login may take, and how many may be under way in one browser. */
+const loginTime = 600_000
+const mostLogins = 5
+/** A sealed login cookie stays below this; the oldest login gives way. Bytes. */
+const cookieBudget = 3_800
+
+/** A login under way, or finished not long ago: then it is kept to tell a repeated callback where it had led. */
+interface PendingLogin extends LoginTransaction {
+  readonly returnTo: string
+  /** Milliseconds since 1970. */
+  readonly startedAt: number
+  /** The session that was live when the login began, and ends when it succeeds. */
+  readonly replaces?: string | undefined
+  /** With `prompt=none` "not signed in" is an answer and not a failure. */
+  readonly silent: boolean
+  readonly used: boolean
+}
+
+export interface LoginParts {
+  config: Pick<Config, 'publicUrl' | 'providers'>
+  platform: Pick<Platform, 'now' | 'log' | 'store' | 'exchange' | 'waitUntil'>
+  relyingParties: ReadonlyMap<string, RelyingParty>
+  sealer: Sealer
+  cookies: Cookies
+  sessions: Sessions
+}
+
+export interface LoginEndpoints {
+  /** `GET /auth/login` */
+  start(c: Context): Promise<Response>
+  /** `GET /auth/callback` */
+  finish(c: Context): Promise<Response>
+}
+
+export function createLogin(parts: LoginParts): LoginEndpoints {
+  const { config, platform, relyingParties, sealer, cookies, sessions } = parts
+  const { now, log, store } = platform
+
+  async function readLogins(cookieHeader: string | undefined): Promise<PendingLogin[]> {
+    const seal = cookies.readLogin(cookieHeader)
+    const opened = seal === undefined ? undefined : await sealer.unseal('login', seal)
+    if (opened === undefined || opened.failure !== undefined) return []
+    return (opened.data as PendingLogin[]).filter(({ startedAt }) => startedAt + loginTime > now())
+  }
+
+  async function writeLogins(logins: readonly PendingLogin[]): Promise<string> {
+    const kept = logins.slice(-mostLogins)
+    const newest = kept.at(-1)?.startedAt ?? 0
+    const until = newest + loginTime
+    for (;;) {
+      const seal = await sealer.seal('login', kept, until)
+      if (seal.length <= cookieBudget || kept.length === 1) {
+        return cookies.writeLogin(seal, Math.max(1, Math.ceil((until - now()) / 1_000)))
+      }
+      kept.shift()
+    }
+  }
+
+  function relyingPartyFor(id: string | undefined): RelyingParty {
+    const chosen = relyingParties.get(id ?? config.providers[0]?.id ?? '')
+    if (!chosen) throw new CoatcheckError('bad_request', 'provider_unknown')
+    return chosen
+  }
+
+  return {
+    async start(c) {
+      const { headers } = platform.exchange(c)
+      const query = single(c, ['returnTo', 'provider', 'prompt', 'max_age', 'acr_values', 'login_hint', 'ui_locales'])
+      if (requireNavigation(headers) === 'foreign') {
+        // The next navigation starts on our own page, and so is nobody else's (FAPI 2.0, section 5.3.3.1).
+        log({ event: 'login.asked', reason: 'cross_site_login' })
+        return confirmLoginPage(`${loginPath}${new URL(c.req.url).search}`)
+      }
+      if (query.max_age !== undefined && !/^\d{1,9}$/.test(query.max_age)) {
+        throw new CoatcheckError('bad_request', 'parameter_malformed')
+      }
+      const relyingParty = relyingPartyFor(query.provider)
+      const cookie = headerText(headers, 'cookie')
+      const { session } = await sessions.open(cookie)
+      const login: PendingLogin = {
+        state: randomText(32),
+        nonce: randomText(32),
+        codeVerifier: randomText(32),
+        provider: relyingParty.provider.id,
+        returnTo: safeReturnTo(query.returnTo, config.publicUrl),
+        startedAt: now(),
+        maxAge: query.max_age === undefined ? undefined : Number(query.max_age),
+        acrValues: query.acr_values,
+        replaces: session?.id,
+        silent: query.prompt === 'none',
+        used: false,
+      }
+      const { returnTo: _, provider: __, ...hints } = query
+      const url = await relyingParty.authorizationUrl(login, hints satisfies LoginHints)
+      log({ event: 'login.started', provider: login.provider })
+      return seeOther(url.href, [await writeLogins([...(await readLogins(cookie)), login])])
+    },
+
+    async finish(c) {
+      const cookie = headerText(platform.exchange(c).headers, 'cookie')
+      const answer = single(c, ['state', 'code', 'iss', 'error', 'error_description', 'response'])
+      const logins = await readLogins(cookie)
+      const login = logins.find(({ state }) => state === answer.state)
+      if (!login) return stale(cookie, '/', 'login_unknown')
+      if (login.used) return stale(cookie, login.returnTo, 'login_repeated')
+      // Of callbacks that arrive together one goes on (RFC 9700, section 4.2.4).
+      const first = await store.add(`login:${await sealer.hash('login', login.state)}`, 'used', loginTime)
+      if (!first) return stale(cookie, login.returnTo, 'login_repeated')
+
+      const rest = logins.map((one) => (one === login ? { ...one, used: true, codeVerifier: '', nonce: '' } : one))
+      const loginCookie = await writeLogins(rest)
+      if (login.silent && silentAnswers.has(answer.error ?? '')) return seeOther(login.returnTo, [loginCookie])
+      try {
+        return seeOther(login.returnTo, [loginCookie, ...(await signIn(login, answer, cookie))])
+      } catch (error) {
+        const told =
+          error instanceof CoatcheckError ? error : new CoatcheckError('login_failed', 'unexpected', {}, error)
+        log({ event: 'login.failed', provider: login.provider, reason: told.reason, detail: told.details.detail })
+        throw new CoatcheckError(told.code, told.reason, { ...told.details, setCookie: [loginCookie] }, error)
+      }
+    },
+  }
+
+  /** Turns the answer of the authorization server into a session; returns its cookies. */
+  async function signIn(
+    login: PendingLogin,
+    answer: AuthorizationResponse,
+    cookie: string | undefined,
+  ): Promise<readonly string[]> {
+    if (answer.response !== undefined) throw new CoatcheckError('login_failed', 'authorization_response_malformed')
+    if (answer.code === undefined && answer.error === undefined) {
+      throw new CoatcheckError('login_failed', 'authorization_response_malformed')
+    }
+    const relyingParty = relyingPartyFor(login.provider)
+    const { session, cookieBytes } = await sessions.create(await relyingParty.finish(answer, login))
+    await replaceSession(login, cookie)
+    log({ event: 'login.completed', provider: login.provider, session: session.id, cookieBytes })
+    return sessions.cookiesFor(session)
+  }
+
+  /** The session from before the login is over, wherever its cookie was copied to (ASVS 7.2.4). */
+  async function replaceSession(login: PendingLogin, cookie: string | undefined): Promise<void> {
+    const { session } = await sessions.open(cookie)
+    for (const id of new Set([login.replaces, session?.id])) {
+      if (id === undefined) continue
+      sessions.endById(id)
+      log({ event: 'session.ended', session: id, reason: 'session_replaced' })
+    }
+    const previous = session && relyingParties.get(session.holding.provider)
+    if (previous) platform.waitUntil(previous.revoke(session.holding.tokens).catch(() => {}))
+  }
+
+  /** A callback that must not sign anybody in: whoever is signed in goes on, anybody else may start again. */
+  async function stale(cookie: string | undefined, returnTo: string, reason: Reason): Promise<Response> {
+    const { session } = await sessions.open(cookie)
+    log({ event: 'login.stale', reason, signedIn: session !== undefined })
+    if (session) return seeOther(returnTo, [])
+    return staleLoginPage(returnTo, `${loginPath}?returnTo=${encodeURIComponent(returnTo)}`)
+  }
+}
+
+/** Errors that say "not without asking the user" (OpenID Connect Core, section 3.1.2.6). */
+const silentAnswers = new Set([
+  'login_required',
+  'interaction_required',
+  'consent_required',
+  'account_selection_required',
+])
+
+/** The named query parameters. @throws CoatcheckError `bad_request` if one of them comes twice (RFC 6749, section 3.1) */
+function single<Name extends string>(c: Context, names: readonly Name[]): Partial<Record<Name, string>> {
+  const found: Partial<Record<Name, string>> = {}
+  for (const name of names) {
+    const [value, ...more] = c.req.queries(name) ?? []
+    if (more.length > 0) throw new CoatcheckError('bad_request', 'parameter_repeated')
+    if (value !== undefined) found[name] = value
+  }
+  return found
+}

@@ -1,0 +1,97 @@
+// The end of a session: here first, then the tokens, then at the authorization server.
+import type { Context } from 'hono'
+import { jsonResponse, seeOther } from '../answers.ts'
+import type { Config } from '../config.ts'
+import { CoatcheckError } from '../errors.ts'
+import type { RelyingParty } from '../oauth/relying-party.ts'
+import { headerText, type Platform } from '../platform.ts'
+import { requireSameOrigin } from '../security.ts'
+import type { Cookies } from '../session/cookies.ts'
+import { randomText, type Sealer } from '../session/seal.ts'
+import type { Session, Sessions } from '../session/sessions.ts'
+import type { LogoutInfo } from '../wire.ts'
+
+/** How long a logout waits for revocation and for metadata; they go on behind it. Milliseconds. */
+const patience = 2_000
+/** How long the browser may take to come back from the authorization server. Milliseconds. */
+const returnTime = 600_000
+
+export interface LogoutParts {
+  config: Pick<Config, 'publicUrl' | 'logout'>
+  platform: Pick<Platform, 'exchange' | 'log' | 'store' | 'waitUntil'>
+  relyingParties: ReadonlyMap<string, RelyingParty>
+  sealer: Sealer
+  cookies: Cookies
+  sessions: Sessions
+}
+
+export interface LogoutEndpoints {
+  /** `POST /auth/logout` */
+  start(c: Context): Promise<Response>
+  /** `GET /auth/logout/callback` */
+  finish(c: Context): Promise<Response>
+}
+
+export function createLogout(parts: LogoutParts): LogoutEndpoints {
+  const { config, platform, relyingParties, sealer, cookies, sessions } = parts
+  const { log, store, waitUntil } = platform
+
+  /** `fallback` when `work` takes longer than our patience or fails; `work` goes on. */
+  async function bounded<T>(work: Promise<T>, fallback: T): Promise<T> {
+    waitUntil(work.catch(() => {}))
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const late = new Promise<T>((resolve) => {
+      timer = setTimeout(() => resolve(fallback), patience)
+    })
+    return Promise.race([work.catch(() => fallback), late]).finally(() => clearTimeout(timer))
+  }
+
+  async function revoke(relyingParty: RelyingParty, session: Session): Promise<void> {
+    await relyingParty.revoke(session.holding.tokens).catch((error: unknown) => {
+      const reason = error instanceof CoatcheckError ? error.reason : 'unexpected'
+      log({ event: 'revocation.failed', provider: relyingParty.provider.id, reason })
+    })
+  }
+
+  async function endSessionUrl(relyingParty: RelyingParty, session: Session): Promise<string> {
+    const state = randomText(32)
+    const url = await relyingParty.endSessionUrl(session.holding.tokens, state)
+    if (url === undefined) return config.logout.returnTo
+    await store.set(`logout:${await sealer.hash('logout', state)}`, 'begun', returnTime)
+    return url.href
+  }
+
+  return {
+    async start(c) {
+      const { headers } = platform.exchange(c)
+      requireSameOrigin(headers, config.publicUrl, 'fetch-metadata')
+      const { session, refusal } = await sessions.open(headerText(headers, 'cookie'))
+      const setCookie = [...(session ? sessions.end(session) : refusal.setCookie), cookies.clearLogin()]
+      let logoutUrl = config.logout.returnTo
+      if (session) {
+        log({ event: 'session.ended', session: session.id, reason: 'logged_out' })
+        const relyingParty = relyingParties.get(session.holding.provider)
+        if (relyingParty) {
+          const [url] = await Promise.all([
+            bounded(endSessionUrl(relyingParty, session), logoutUrl),
+            bounded(revoke(relyingParty, session), undefined),
+          ])
+          logoutUrl = url
+        }
+      }
+      const wantsJson = /\bapplication\/json\b/i.test(headerText(headers, 'accept') ?? '')
+      if (!wantsJson) return seeOther(logoutUrl, setCookie)
+      return jsonResponse({ logoutUrl } satisfies LogoutInfo, setCookie)
+    },
+
+    async finish(c) {
+      const state = c.req.query('state')
+      const key = state === undefined ? undefined : `logout:${await sealer.hash('logout', state)}`
+      const confirmed = key !== undefined && (await store.get(key).catch(() => undefined)) !== undefined
+      if (key !== undefined && confirmed) await store.delete(key).catch(() => {})
+      // The session ended before the browser left; whatever comes back changes nothing, and looks the same.
+      log({ event: 'logout.returned', confirmed })
+      return seeOther(config.logout.returnTo)
+    },
+  }
+}

@@ -1,0 +1,66 @@
+// What the page may know of its session: who, and for how long.
+import type { Context } from 'hono'
+import { jsonResponse } from '../answers.ts'
+import type { Config } from '../config.ts'
+import { CoatcheckError } from '../errors.ts'
+import { isExpired } from '../oauth/token-set.ts'
+import { headerText, type Platform } from '../platform.ts'
+import { requireSameOrigin } from '../security.ts'
+import type { Session, Sessions } from '../session/sessions.ts'
+import type { SessionInfo } from '../wire.ts'
+
+export interface SessionParts {
+  config: Pick<Config, 'publicUrl' | 'session'>
+  platform: Pick<Platform, 'now' | 'exchange' | 'log'>
+  sessions: Sessions
+}
+
+export interface SessionEndpoints {
+  /** `GET /auth/session`: tells, and changes nothing. */
+  show(c: Context): Promise<Response>
+  /** `POST /auth/session`: tells, and counts as activity. */
+  extend(c: Context): Promise<Response>
+}
+
+export function createSessionEndpoints({ config, platform, sessions }: SessionParts): SessionEndpoints {
+  function info(session: Session): SessionInfo {
+    const { holding, id } = session
+    const { idle, absolute } = sessions.remaining(session)
+    const shown = config.session.claims.filter((name) => holding.claims[name] !== undefined)
+    const { tokens } = holding
+    const isLost = tokens.refreshToken === undefined && isExpired(tokens, platform.now())
+    return {
+      authenticated: true,
+      user: Object.fromEntries(shown.map((name) => [name, holding.claims[name]])),
+      provider: holding.provider,
+      session: {
+        id,
+        expiresIn: idle,
+        absoluteExpiresIn: absolute,
+        state: isLost ? 'reauth_required' : 'active',
+      },
+    }
+  }
+
+  async function tell(c: Context, extend: boolean): Promise<Response> {
+    const { session, refusal } = await sessions.open(headerText(platform.exchange(c).headers, 'cookie'))
+    if (!session) {
+      if (refusal.reason !== 'session_absent') platform.log({ event: 'session.rejected', reason: refusal.reason })
+      return jsonResponse({ authenticated: false } satisfies SessionInfo, refusal.setCookie)
+    }
+    if (extend) await sessions.touch(session, true)
+    return jsonResponse(info(session), sessions.cookiesFor(session))
+  }
+
+  return {
+    async show(c) {
+      const site = platform.exchange(c).headers['sec-fetch-site']
+      if (site === 'cross-site' || site === 'same-site') throw new CoatcheckError('csrf_rejected', 'cross_origin')
+      return tell(c, false)
+    },
+    async extend(c) {
+      requireSameOrigin(platform.exchange(c).headers, config.publicUrl, 'fetch-metadata')
+      return tell(c, true)
+    },
+  }
+}

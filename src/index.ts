@@ -1,0 +1,12 @@
+// The public library: build coatcheck, describe its configuration, supply a platform or a store of one's own.
+export { type Coatcheck, createCoatcheck, type PlatformFactory } from './app.ts'
+export { type Config, type ConfigInput, configSchema, defineConfig } from './config.ts'
+export { ConfigError, readConfig } from './config-reader.ts'
+export { CoatcheckError, type ErrorCode, errorCodes } from './errors.ts'
+export type { EventName, Log, LogEvent } from './observability.ts'
+export type { Exchange, HeaderList, HeaderRecord, Platform, Transport, UpstreamCall } from './platform.ts'
+export { type Reason, reasons } from './reasons.ts'
+export { memoryStore } from './stores/memory.ts'
+export type { Lease, Store } from './stores/store.ts'
+export { webPlatform } from './web-platform.ts'
+export type { LogoutInfo, Problem, SessionInfo } from './wire.ts'

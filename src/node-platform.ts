@@ -1,0 +1,97 @@
+// Node as a platform: raw requests, undici to the upstreams, files from a folder, JSON lines on stdout.
+import type { IncomingMessage } from 'node:http'
+import { join } from 'node:path'
+import type { HttpBindings } from '@hono/node-server'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import type { Context } from 'hono'
+import pino from 'pino'
+import send from 'send'
+import type { Config } from './config.ts'
+import { type Log, levels, logLine } from './observability.ts'
+import type { Exchange, HeaderList, Platform } from './platform.ts'
+import { memoryStore } from './stores/memory.ts'
+import { undiciTransport } from './upstream/undici.ts'
+
+export interface NodePlatform extends Platform {
+  /** Finishes what runs behind the answers and closes connections. */
+  close(): Promise<void>
+}
+
+/**
+ * The platform of `coatcheck serve`.
+ * @param root folder that `spa.dir` is relative to.
+ */
+export function nodePlatform(config: Config, { log, root }: { log: Log; root: string }): NodePlatform {
+  const now = Date.now
+  const { transport, close } = undiciTransport()
+  const background = new Set<Promise<unknown>>()
+  const dir = config.spa && join(root, config.spa.dir)
+  const platform: NodePlatform = {
+    now,
+    fetch: (url, init) => fetch(url, init as RequestInit),
+    transport,
+    store: memoryStore(now),
+    log,
+    waitUntil(work) {
+      const tracked = work.catch(() => {}).finally(() => background.delete(tracked))
+      background.add(tracked)
+    },
+    exchange: (c: Context<{ Bindings: HttpBindings }>) => nodeExchange(c.env.incoming),
+    async close() {
+      await Promise.all(background)
+      await close()
+    },
+  }
+  if (dir !== undefined) platform.asset = (c, path, headers) => sendFile(c, path, headers, dir)
+  return platform
+}
+
+/** Writes events as JSON lines to stdout, without making a request wait for it. */
+export function stdoutLog(level: Config['log']['level']): Log {
+  const logger = pino(
+    { level, base: null, timestamp: false, formatters: { level: () => ({}) } },
+    pino.destination({ dest: 1, sync: false }),
+  )
+  return (event) => {
+    if (logger.isLevelEnabled(levels[event.event])) logger[levels[event.event]](logLine(event, Date.now()))
+  }
+}
+
+/** A request as Node's parser left it. */
+export function nodeExchange(incoming: IncomingMessage): Exchange {
+  const { method = 'GET', url = '/', headers, socket } = incoming
+  const length = headers['content-length']
+  return {
+    method,
+    target: url,
+    peer: socket.remoteAddress,
+    encrypted: 'encrypted' in socket,
+    hasBody: (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined,
+    headers,
+  }
+}
+
+/** Streams a file with conditional requests and ranges answered; dot files do not exist. */
+function sendFile(
+  { env }: Context<{ Bindings: HttpBindings }>,
+  path: string,
+  headers: HeaderList,
+  root: string,
+): Promise<Response | undefined> {
+  const { incoming, outgoing } = env
+  return new Promise((resolve) => {
+    const nothing = () => resolve(undefined)
+    send(incoming, path, { root, index: false, dotfiles: 'ignore', cacheControl: false })
+      .on('headers', () => {
+        for (let at = 0; at < headers.length; at += 2) outgoing.setHeader(headers[at] ?? '', headers[at + 1] ?? '')
+        outgoing.once('close', () => resolve(RESPONSE_ALREADY_SENT))
+      })
+      .on('directory', nothing)
+      .on('error', ({ status, headers: more }: { status?: number; headers?: Record<string, string> }) => {
+        if (status !== 412 && status !== 416) return nothing()
+        for (const name of outgoing.getHeaderNames()) outgoing.removeHeader(name)
+        resolve(new Response(null, { status, headers: more ?? {} }))
+      })
+      .pipe(outgoing)
+  })
+}

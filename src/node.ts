@@ -1,0 +1,127 @@
+// coatcheck on Node: listen, refuse early what is no proper request, drain at the end.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { getRequestListener } from '@hono/node-server'
+import { problem } from './answers.ts'
+import { type Coatcheck, createCoatcheck } from './app.ts'
+import type { ConfigInput } from './config.ts'
+import type { ErrorCode } from './errors.ts'
+import { type NodePlatform, nodePlatform, stdoutLog } from './node-platform.ts'
+import { isLogged, type Log } from './observability.ts'
+import { canonicalTarget } from './upstream/routes.ts'
+
+export { type NodePlatform, nodePlatform } from './node-platform.ts'
+
+/** Room for the cookies of a crowded domain; Node's own 16 KB would lock such a user out (431). Bytes. */
+const maxHeaderSize = 65_536
+/** How long requests may go on after the server was told to stop. Milliseconds. */
+const drainTime = 10_000
+
+export interface ServeOptions {
+  /** Source of `${NAME}` in the configuration. Default: `process.env`. */
+  env?: Record<string, unknown>
+  /** Folder that `spa.dir` is relative to. Default: the current one. */
+  root?: string
+  /** Takes the events instead of stdout. */
+  log?: Log
+}
+
+export interface RunningServer {
+  /** Where it listens, such as `http://127.0.0.1:3000`. */
+  readonly url: string
+  readonly coatcheck: Coatcheck
+  /** Stops accepting, lets requests finish for up to ten seconds, then closes everything. */
+  close(): Promise<void>
+}
+
+/**
+ * Serves coatcheck over HTTP on `listen` of its configuration.
+ *
+ * @throws ConfigError with every mistake of the configuration; the system's error when the address cannot be had.
+ */
+export async function serve(document: ConfigInput, options: ServeOptions = {}): Promise<RunningServer> {
+  let platform: NodePlatform | undefined
+  const coatcheck = createCoatcheck(document, {
+    env: options.env ?? process.env,
+    platform: (config) => {
+      const log = options.log ?? stdoutLog(config.log.level)
+      platform = nodePlatform(config, {
+        root: options.root ?? '.',
+        log: (event) => isLogged(event, config.log.level) && log(event),
+      })
+      return platform
+    },
+  })
+  const { listen } = coatcheck.config
+  const server = createHttpServer(coatcheck)
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(listen.port, listen.host, resolve)
+  })
+  const url = urlOf(server.address() as AddressInfo)
+  platform?.log({ event: 'server.listening', url })
+  // Metadata is fetched now so that the first login need not wait; a failure is only the next login's business.
+  void coatcheck.notReady()
+  return {
+    url,
+    coatcheck,
+    async close() {
+      platform?.log({ event: 'server.stopping' })
+      await drain(server)
+      await platform?.close()
+      platform?.log({ event: 'server.stopped' })
+    },
+  }
+}
+
+function urlOf({ address, family, port }: AddressInfo): string {
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+}
+
+function createHttpServer(coatcheck: Coatcheck): Server {
+  const listener = getRequestListener(coatcheck.fetch, {
+    // Only what Hono cannot even make a request of ends here.
+    errorHandler: () => new Response(null, { status: 400 }),
+  })
+  const server = createServer(
+    // Uploads may take long; a client that is slow with its head is cut off by headersTimeout.
+    { maxHeaderSize, requireHostHeader: false, requestTimeout: 0, keepAliveTimeout: 65_000, headersTimeout: 60_000 },
+    (incoming, outgoing) => {
+      if (!hasOneHost(incoming) || canonicalTarget(incoming.url ?? '') === undefined) refuse(outgoing, 'bad_request')
+      else void listener(incoming, outgoing)
+    },
+  )
+  server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
+    if (!socket.writable || error.code === 'ECONNRESET') socket.destroy()
+    else socket.end(rawProblem(error.code === 'HPE_HEADER_OVERFLOW' ? 'headers_too_large' : 'bad_request'))
+  })
+  return server
+}
+
+/** RFC 9112, section 3.2: exactly one Host, and nothing but a host in it. */
+function hasOneHost({ headers }: IncomingMessage): boolean {
+  return headers.host !== undefined && /^[A-Za-z0-9._~:[\]-]+$/.test(headers.host)
+}
+
+function refuse(outgoing: ServerResponse, code: ErrorCode): void {
+  const { status, headers, body } = problem(code)
+  outgoing.writeHead(status, headers.flat())
+  outgoing.end(body)
+}
+
+/** A problem as bytes, for requests that never became one. */
+function rawProblem(code: ErrorCode): string {
+  const { status, headers, body } = problem(code)
+  const lines = [...headers, ['content-length', String(Buffer.byteLength(body))], ['connection', 'close']]
+  return `HTTP/1.1 ${status} ${status === 431 ? 'Request Header Fields Too Large' : 'Bad Request'}\r\n${lines
+    .map(([name, value]) => `${name}: ${value}`)
+    .join('\r\n')}\r\n\r\n${body}`
+}
+
+async function drain(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  server.closeIdleConnections()
+  const hurry = setTimeout(() => server.closeAllConnections(), drainTime)
+  await closed
+  clearTimeout(hurry)
+}

@@ -1,0 +1,102 @@
+// One authorization server as it describes itself: metadata and keys, fetched once, kept, renewed beside the traffic.
+import * as client from 'openid-client'
+import type { ProviderConfig } from '../config.ts'
+import { isLoopback } from '../config-values.ts'
+import { CoatcheckError } from '../errors.ts'
+import type { Platform } from '../platform.ts'
+import { authorizationServerFetch, unavailable } from './authorization-server-fetch.ts'
+import { clientAuthentication } from './client-authentication.ts'
+import { reasonOf } from './failures.ts'
+import { type IdTokenVerifier, idTokenVerifier } from './id-token.ts'
+
+/** An authorization server that has introduced itself (OpenID Connect Discovery 1.0, section 4). */
+export interface AuthorizationServer {
+  readonly configuration: client.Configuration
+  readonly metadata: Readonly<client.ServerMetadata>
+  readonly idTokens: IdTokenVerifier
+  readonly fetchedAt: number
+}
+
+/** Metadata older than this is fetched again, beside the request that notices. Milliseconds. */
+const metadataAge = 3_600_000
+/** After a failed discovery nobody tries again for this long. Milliseconds. */
+const discoveryPause = 1_000
+
+/**
+ * Returns a function that gives the server: at once when it is known, else by discovery. What was learned once stays
+ * usable while the server is away. A failure is not remembered beyond a moment, and never from start-up on.
+ *
+ * @param timeout for each request, in milliseconds.
+ * @throws CoatcheckError (the returned function) `authorization_server_unavailable`
+ */
+export function discovered(
+  provider: ProviderConfig,
+  timeout: number,
+  platform: Pick<Platform, 'fetch' | 'log' | 'now' | 'waitUntil'>,
+): () => Promise<AuthorizationServer> {
+  const { issuer, clientId } = provider
+  const insecure = issuer.startsWith('http:')
+  const fetch = authorizationServerFetch(platform.fetch)
+  let known: AuthorizationServer | undefined
+  let failed: { error: CoatcheckError; at: number } | undefined
+
+  async function discover(): Promise<AuthorizationServer> {
+    const configuration = await client
+      .discovery(new URL(issuer), clientId, { [client.clockTolerance]: 30 }, await clientAuthentication(provider), {
+        algorithm: 'oidc',
+        timeout: timeout / 1_000,
+        [client.customFetch]: fetch,
+        execute: insecure ? [client.allowInsecureRequests] : [],
+      })
+      .catch((error) => {
+        const reason = reasonOf(error)
+        throw unavailable(reason === 'id_token_claim' ? 'metadata_mismatch' : reason, error)
+      })
+    const metadata = configuration.serverMetadata()
+    if (metadata.issuer !== issuer) throw unavailable('metadata_mismatch')
+    const { authorization_endpoint, token_endpoint, jwks_uri } = metadata
+    if (!authorization_endpoint || !token_endpoint || !jwks_uri) throw unavailable('metadata_incomplete')
+    if (!Object.entries(metadata).every(([name, value]) => isEndpointSafe(name, value))) {
+      throw unavailable('metadata_incomplete')
+    }
+    const supported = metadata.id_token_signing_alg_values_supported
+    const idTokens = idTokenVerifier(jwks_uri, supported, { fetch, timeout, now: platform.now })
+    platform.log({ event: 'provider.ready', provider: provider.id })
+    return { configuration, metadata, idTokens, fetchedAt: platform.now() }
+  }
+
+  /** An endpoint is https, or on loopback where the issuer is. */
+  function isEndpointSafe(name: string, value: unknown): boolean {
+    if (!/_endpoint$|^jwks_uri$/.test(name) || value === undefined) return true
+    const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined
+    return url?.protocol === 'https:' || (insecure && url?.protocol === 'http:' && isLoopback(url.hostname))
+  }
+
+  async function renew(): Promise<AuthorizationServer> {
+    try {
+      known = await discover()
+      failed = undefined
+      return known
+    } catch (error) {
+      const told = error instanceof CoatcheckError ? error : unavailable('unexpected', error)
+      failed = { error: told, at: platform.now() }
+      platform.log({ event: 'provider.unavailable', provider: provider.id, reason: told.reason })
+      throw told
+    }
+  }
+
+  return async () => {
+    const resting = failed !== undefined && platform.now() < failed.at + discoveryPause
+    if (known === undefined) {
+      if (resting && failed) throw failed.error
+      return renew()
+    }
+    if (platform.now() > known.fetchedAt + metadataAge && !resting) {
+      const stale = known
+      // Counted as fetched for the next minute, so that one request and not every request asks.
+      known = { ...stale, fetchedAt: platform.now() - metadataAge + 60_000 }
+      platform.waitUntil(renew().catch(() => {}))
+    }
+    return known
+  }
+}

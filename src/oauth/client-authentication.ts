@@ -1,0 +1,18 @@
+// How coatcheck proves to an authorization server which client it is.
+import { importPKCS8 } from 'jose'
+import { type ClientAuth, ClientSecretBasic, ClientSecretPost, PrivateKeyJwt } from 'openid-client'
+import type { ProviderConfig } from '../config.ts'
+
+/** The configured client authentication. Secrets are form-encoded for Basic as RFC 6749, section 2.3.1 says. */
+export async function clientAuthentication({ clientAuth }: ProviderConfig): Promise<ClientAuth> {
+  switch (clientAuth.method) {
+    case 'client_secret_basic':
+      return ClientSecretBasic(clientAuth.secret)
+    case 'client_secret_post':
+      return ClientSecretPost(clientAuth.secret)
+    case 'private_key_jwt': {
+      const key = await importPKCS8(clientAuth.key, clientAuth.alg)
+      return PrivateKeyJwt(clientAuth.kid === undefined ? key : { key, kid: clientAuth.kid })
+    }
+  }
+}

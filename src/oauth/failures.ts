@@ -1,0 +1,76 @@
+// What went wrong at an authorization server, from what the protocol library throws to our own closed list of reasons.
+import { AuthorizationResponseError, ClientError, ResponseBodyError } from 'openid-client'
+import { CoatcheckError } from '../errors.ts'
+import type { Reason } from '../reasons.ts'
+import { unavailable } from './authorization-server-fetch.ts'
+
+/** The reason behind an error of openid-client. Only codes are looked at: texts may contain what the server sent. */
+export function reasonOf(error: unknown): Reason {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (cause instanceof CoatcheckError) return cause.reason
+  }
+  if (error instanceof AuthorizationResponseError) return 'authorization_refused'
+  if (error instanceof ResponseBodyError) return byOAuthError(error)
+  if (error instanceof ClientError) return byCode(error)
+  return error instanceof TypeError ? 'unreachable' : 'unexpected'
+}
+
+/** RFC 6749, section 5.2. Of all these only `invalid_grant` says anything about the session. */
+function byOAuthError({ error, status }: ResponseBodyError): Reason {
+  if (error === 'invalid_grant') return 'invalid_grant'
+  if (error === 'invalid_client' || error === 'unauthorized_client') return 'client_rejected'
+  if (status === 429 || error === 'temporarily_unavailable' || error === 'server_error') return 'server_error'
+  return 'request_rejected'
+}
+
+function byCode({ code, cause }: ClientError): Reason {
+  switch (code) {
+    case 'OAUTH_TIMEOUT':
+    case 'OAUTH_ABORT':
+      return 'timeout'
+    case 'OAUTH_JWT_CLAIM_COMPARISON_FAILED':
+    case 'OAUTH_JSON_ATTRIBUTE_COMPARISON_FAILED':
+      return 'id_token_claim'
+    case 'OAUTH_JWT_TIMESTAMP_CHECK_FAILED':
+      return 'id_token_time'
+    case 'OAUTH_RESPONSE_IS_NOT_CONFORM':
+      return cause instanceof Response && (cause.status >= 500 || cause.status === 429)
+        ? 'server_error'
+        : 'response_malformed'
+    case 'OAUTH_INVALID_RESPONSE':
+    case 'OAUTH_PARSE_ERROR':
+    case 'OAUTH_RESPONSE_IS_NOT_JSON':
+    case 'OAUTH_UNSUPPORTED_OPERATION':
+    case 'OAUTH_MISSING_SERVER_METADATA':
+      return 'response_malformed'
+    default:
+      return 'unexpected'
+  }
+}
+
+/** Reasons that say the server was not able to answer, and nothing about who is signing in. */
+const transient = new Set<Reason>(['timeout', 'unreachable', 'server_error', 'discovery_failed'])
+
+/** The error a login ends with: try again later, or refused. */
+export function refusedByServer(error: unknown): CoatcheckError {
+  if (error instanceof CoatcheckError) return error
+  const reason = reasonOf(error)
+  if (transient.has(reason)) return unavailable(reason, error)
+  const refusal = error instanceof AuthorizationResponseError ? { detail: sentences[error.error] } : {}
+  return new CoatcheckError(
+    'login_failed',
+    reason,
+    refusal.detail === undefined ? {} : { detail: refusal.detail },
+    error,
+  )
+}
+
+/** What to tell a person about an authorization error (RFC 6749, section 4.1.2.1; OpenID Connect Core, 3.1.2.6). */
+const sentences: Record<string, string> = {
+  access_denied: 'The sign-in was cancelled or refused.',
+  login_required: 'You are not signed in at the authorization server.',
+  interaction_required: 'The authorization server needs to ask you something first.',
+  consent_required: 'The authorization server needs your consent first.',
+  account_selection_required: 'The authorization server needs you to choose an account first.',
+  temporarily_unavailable: 'The authorization server is not available right now.',
+}

@@ -1,0 +1,108 @@
+// The checks of an ID token that go beyond the protocol library's: signature always, audience exactly, type never mixed up.
+import { createRemoteJWKSet, customFetch, errors, type JWTPayload, jwtVerify } from 'jose'
+import { CoatcheckError } from '../errors.ts'
+import type { Reason } from '../reasons.ts'
+import type { AuthorizationServerFetch } from './authorization-server-fetch.ts'
+
+/** Algorithms that are accepted at all: asymmetric, and not broken (RFC 8725, section 3.1). Never `none`, never HMAC. */
+const acceptable = new Set(
+  'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519 ML-DSA-44 ML-DSA-65 ML-DSA-87'.split(' '),
+)
+
+/** What an ID token is expected to say. */
+export interface IdTokenExpectations {
+  issuer: string
+  clientId: string
+  /** For a refreshed token: the user it must still speak of (OpenID Connect Core, section 12.2). */
+  subject?: string
+}
+
+export interface IdTokenVerifier {
+  /**
+   * Verifies signature and claims.
+   * @throws CoatcheckError `login_failed` with the precise reason; `authorization_server_unavailable` when the keys
+   * cannot be fetched.
+   */
+  verify(idToken: string, expected: IdTokenExpectations): Promise<JWTPayload & { sub: string }>
+}
+
+/** Keys are fetched at most this often in a minute, however many tokens name a key that nobody has. */
+const fetchesPerMinute = 5
+
+/**
+ * @param supported `id_token_signing_alg_values_supported` of the authorization server.
+ * @param timeout for fetching keys, in milliseconds.
+ */
+export function idTokenVerifier(
+  jwksUri: string,
+  supported: readonly string[] | undefined,
+  { fetch, timeout, now }: { fetch: AuthorizationServerFetch; timeout: number; now: () => number },
+): IdTokenVerifier {
+  const algorithms = (supported ?? ['RS256']).filter((alg) => acceptable.has(alg))
+  const keys = createRemoteJWKSet(new URL(jwksUri), {
+    [customFetch]: seldom(fetch, now),
+    timeoutDuration: Math.ceil(timeout),
+    // An unknown `kid` makes the keys be fetched again at once, so that a rotation is never noticed too late.
+    cooldownDuration: 0,
+  })
+  return {
+    async verify(idToken, { issuer, clientId, subject }) {
+      const { payload, protectedHeader } = await jwtVerify(idToken, keys, {
+        algorithms,
+        issuer,
+        audience: clientId,
+        clockTolerance: 30,
+        currentDate: new Date(now()),
+        requiredClaims: ['iss', 'sub', 'aud', 'exp', 'iat'],
+      }).catch((error) => {
+        throw failure(error)
+      })
+      const { typ } = protectedHeader
+      // A logout token or an access token is not an ID token (RFC 8725, section 3.11).
+      if (typ !== undefined && String(typ).toUpperCase() !== 'JWT') throw refused('id_token_signature')
+      const { sub, aud, azp, iat = 0 } = payload
+      if (typeof sub !== 'string' || sub === '' || sub.length > 255) throw refused('id_token_malformed')
+      if (Array.isArray(aud) && aud.some((other) => other !== clientId)) throw refused('id_token_claim')
+      if (azp !== undefined && azp !== clientId) throw refused('id_token_claim')
+      if (iat > now() / 1_000 + 60) throw refused('id_token_time')
+      if (subject !== undefined && sub !== subject) throw refused('identity_changed')
+      return { ...payload, sub }
+    },
+  }
+}
+
+/** Beyond the limit the last answer stands: an unknown key is then simply unknown. */
+function seldom(fetch: AuthorizationServerFetch, now: () => number): AuthorizationServerFetch {
+  let recent: number[] = []
+  let last: { status: number; headers: Headers; body: ArrayBuffer } | undefined
+  return async (url, init) => {
+    recent = recent.filter((time) => time > now() - 60_000)
+    if (last === undefined || recent.length < fetchesPerMinute) {
+      recent.push(now())
+      const answer = await fetch(url, init)
+      last = { status: answer.status, headers: answer.headers, body: await answer.arrayBuffer() }
+    }
+    return new Response(last.body, { status: last.status, headers: last.headers })
+  }
+}
+
+function refused(reason: Reason, cause?: unknown): CoatcheckError {
+  return new CoatcheckError('login_failed', reason, {}, cause)
+}
+
+function failure(error: unknown): CoatcheckError {
+  if (error instanceof CoatcheckError) return error
+  if (error instanceof errors.JWTExpired) return refused('id_token_time', error)
+  if (error instanceof errors.JWTClaimValidationFailed) return refused('id_token_claim', error)
+  if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) {
+    return refused('id_token_key', error)
+  }
+  if (error instanceof errors.JWKSTimeout) {
+    return new CoatcheckError('authorization_server_unavailable', 'timeout', { retryAfter: 5 }, error)
+  }
+  // The key set could not be had, or is none: "Expected 200 OK", "Failed to parse".
+  if (error instanceof errors.JWKSInvalid || (error instanceof errors.JOSEError && error.code === 'ERR_JOSE_GENERIC')) {
+    return new CoatcheckError('authorization_server_unavailable', 'response_malformed', { retryAfter: 5 }, error)
+  }
+  return refused('id_token_signature', error)
+}

@@ -1,0 +1,229 @@
+// Everything we say to one authorization server, through openid-client: start, finish, refresh, revoke, end.
+import * as client from 'openid-client'
+import type { Config, ProviderConfig } from '../config.ts'
+import { CoatcheckError } from '../errors.ts'
+import type { Platform } from '../platform.ts'
+import type { SignIn } from '../session/sessions.ts'
+import { type AuthorizationServer, discovered } from './authorization-server.ts'
+import { unavailable } from './authorization-server-fetch.ts'
+import { reasonOf, refusedByServer } from './failures.ts'
+import { type TokenResponse, type TokenSet, tokenSet } from './token-set.ts'
+
+/** What is remembered of a login between its two halves. */
+export interface LoginTransaction {
+  readonly state: string
+  readonly nonce: string
+  readonly codeVerifier: string
+  readonly provider: string
+  /** Asked for, so checked on the way back. */
+  readonly maxAge?: number | undefined
+  readonly acrValues?: string | undefined
+}
+
+/** Parameters of `/auth/login` that are passed on (OpenID Connect Core, section 3.1.2.1). */
+export interface LoginHints {
+  prompt?: string | undefined
+  max_age?: string | undefined
+  acr_values?: string | undefined
+  login_hint?: string | undefined
+  ui_locales?: string | undefined
+}
+
+/** The parameters of an authorization response (RFC 6749, sections 4.1.2 and 4.1.2.1; RFC 9207), none of them repeated. */
+export type AuthorizationResponse = Partial<
+  Record<'state' | 'code' | 'iss' | 'error' | 'error_description' | 'response', string>
+>
+
+export interface RelyingParty {
+  readonly provider: ProviderConfig
+  /** Whether the metadata of the authorization server is at hand; fetches it if not. Never throws. */
+  ready(): Promise<boolean>
+  /** The address to send the browser to. @throws CoatcheckError `authorization_server_unavailable`, `login_failed` */
+  authorizationUrl(transaction: LoginTransaction, hints: LoginHints): Promise<URL>
+  /**
+   * Redeems the code of an authorization response and validates the ID token, its signature included.
+   * @throws CoatcheckError `login_failed`, or `authorization_server_unavailable` when nobody is to blame
+   */
+  finish(answer: AuthorizationResponse, transaction: LoginTransaction): Promise<SignIn>
+  /**
+   * Redeems a refresh token.
+   * @throws CoatcheckError `session_expired` when the session cannot go on (`invalid_grant`, another user's ID token),
+   * `authorization_server_unavailable` for everything else: the session is kept.
+   */
+  refresh(holding: { subject: string; tokens: TokenSet }): Promise<TokenSet>
+  /** Revokes what can still be used (RFC 7009). Rejects with the reason; nobody has to wait for it. */
+  revoke(tokens: TokenSet): Promise<void>
+  /** Where the browser goes to sign out there too, if the server has such a place. */
+  endSessionUrl(tokens: TokenSet | undefined, state: string): Promise<URL | undefined>
+}
+
+export function createRelyingParty(
+  provider: ProviderConfig,
+  config: Pick<Config, 'publicUrl' | 'refresh' | 'session' | 'routes'>,
+  platform: Pick<Platform, 'fetch' | 'log' | 'now' | 'waitUntil'>,
+): RelyingParty {
+  const { issuer, clientId } = provider
+  const redirectUri = `${config.publicUrl}/auth/callback`
+  const { timeout, lead } = config.refresh
+  const server = discovered(provider, timeout, platform)
+  const keptClaims = new Set([
+    ...config.session.claims,
+    ...config.routes.flatMap((route) => Object.keys(route.require.claims)),
+  ])
+  /** The response with its ID token only if that is wanted later, as `id_token_hint`. */
+  function hinted(response: TokenResponse, idToken: string | undefined): TokenResponse {
+    return { ...response, id_token: provider.idTokenHint ? idToken : undefined }
+  }
+
+  function authorizationParams(transaction: LoginTransaction, challenge: string, hints: LoginHints) {
+    const params: Record<string, string> = {
+      ...provider.authorizationParams,
+      response_type: 'code',
+      redirect_uri: redirectUri,
+      scope: provider.scope,
+      state: transaction.state,
+      nonce: transaction.nonce,
+      code_challenge: challenge,
+      code_challenge_method: 'S256',
+    }
+    for (const [name, value] of Object.entries(hints)) if (value !== undefined) params[name] = value
+    return params
+  }
+
+  async function withUserinfo(
+    { configuration, metadata }: AuthorizationServer,
+    accessToken: string,
+    claims: Record<string, unknown> & { sub: string },
+  ): Promise<Record<string, unknown>> {
+    const missing = [...keptClaims].some((name) => claims[name] === undefined)
+    const wanted = provider.userinfo === true || (provider.userinfo === 'auto' && missing)
+    if (!wanted || metadata.userinfo_endpoint === undefined) return claims
+    try {
+      const more = await client.fetchUserInfo(configuration, accessToken, claims.sub)
+      return { ...more, ...claims }
+    } catch (error) {
+      const reason = reasonOf(error)
+      // An answer about somebody else is an attack; no answer is only a pity.
+      if (reason === 'id_token_claim') throw new CoatcheckError('login_failed', 'userinfo_mismatch', {}, error)
+      if (provider.userinfo === true) throw error
+      platform.log({ event: 'userinfo.failed', provider: provider.id, reason })
+      return claims
+    }
+  }
+
+  return {
+    provider,
+
+    ready: () =>
+      server().then(
+        () => true,
+        () => false,
+      ),
+
+    async authorizationUrl(transaction, hints) {
+      const { configuration, metadata } = await server()
+      const challenge = await client.calculatePKCECodeChallenge(transaction.codeVerifier)
+      const params = authorizationParams(transaction, challenge, hints)
+      const offered = metadata.pushed_authorization_request_endpoint !== undefined
+      if (provider.par === false || (provider.par === 'auto' && !offered)) {
+        return client.buildAuthorizationUrl(configuration, params)
+      }
+      // A server that takes pushed requests gets nothing else: falling back would be a downgrade (RFC 9126, section 4).
+      return client.buildAuthorizationUrlWithPAR(configuration, params).catch((error) => {
+        throw refusedByServer(error)
+      })
+    },
+
+    async finish(answer, transaction) {
+      const authorizationServer = await server()
+      const { configuration, metadata, idTokens } = authorizationServer
+      checkIssuer(answer.iss, metadata)
+      const sentAt = platform.now()
+      const callback = new URL(redirectUri)
+      for (const [name, value] of Object.entries(answer)) callback.searchParams.set(name, value)
+      try {
+        const response = await client.authorizationCodeGrant(configuration, callback, {
+          expectedState: transaction.state,
+          expectedNonce: transaction.nonce,
+          pkceCodeVerifier: transaction.codeVerifier,
+          idTokenExpected: true,
+          ...(transaction.maxAge === undefined ? {} : { maxAge: transaction.maxAge }),
+        })
+        const idToken = response.id_token
+        if (idToken === undefined) throw new CoatcheckError('login_failed', 'id_token_missing')
+        const identity = await idTokens.verify(idToken, { issuer, clientId })
+        const { acr, auth_time, sid } = identity
+        if (transaction.acrValues !== undefined && !transaction.acrValues.split(' ').includes(String(acr))) {
+          throw new CoatcheckError('login_failed', 'acr_not_satisfied')
+        }
+        const claims = await withUserinfo(authorizationServer, response.access_token, identity)
+        return {
+          provider: provider.id,
+          issuer,
+          subject: identity.sub,
+          providerSession: typeof sid === 'string' ? sid : undefined,
+          claims: Object.fromEntries(Object.entries(claims).filter(([name]) => keptClaims.has(name))),
+          acr: typeof acr === 'string' ? acr : undefined,
+          authTime: typeof auth_time === 'number' ? auth_time : undefined,
+          tokens: tokenSet(hinted(response, idToken), sentAt, lead, { scope: provider.scope }),
+        }
+      } catch (error) {
+        throw refusedByServer(error)
+      }
+    },
+
+    async refresh({ subject, tokens }) {
+      const { configuration, idTokens } = await server()
+      const sentAt = platform.now()
+      const response = await client.refreshTokenGrant(configuration, tokens.refreshToken ?? '').catch((error) => {
+        const reason = reasonOf(error)
+        if (reason === 'invalid_grant') throw new CoatcheckError('session_expired', reason, {}, error)
+        if (reason.startsWith('id_token_')) throw new CoatcheckError('session_expired', 'identity_changed', {}, error)
+        throw unavailable(reason, error)
+      })
+      let idToken: string | undefined
+      try {
+        if (response.id_token) await idTokens.verify(response.id_token, { issuer, clientId, subject })
+        idToken = response.id_token
+      } catch (error) {
+        // The refresh token is spent by now: keys that cannot be fetched must not lose its successor.
+        const transient = error instanceof CoatcheckError && error.code === 'authorization_server_unavailable'
+        if (!transient) throw new CoatcheckError('session_expired', 'identity_changed', {}, error)
+      }
+      return tokenSet(hinted(response, idToken), sentAt, lead, tokens)
+    },
+
+    async revoke({ refreshToken, accessToken }) {
+      const { configuration, metadata } = await server()
+      if (metadata.revocation_endpoint === undefined) return
+      try {
+        if (refreshToken !== undefined) {
+          await client.tokenRevocation(configuration, refreshToken, { token_type_hint: 'refresh_token' })
+        }
+        await client.tokenRevocation(configuration, accessToken, { token_type_hint: 'access_token' })
+      } catch (error) {
+        throw unavailable(reasonOf(error), error)
+      }
+    },
+
+    async endSessionUrl(tokens, state) {
+      const { configuration, metadata } = await server()
+      if (metadata.end_session_endpoint === undefined) return undefined
+      // openid-client adds client_id. One of the two tells the server who asks (RP-Initiated Logout 1.0, section 2).
+      const hint = tokens?.idToken === undefined ? {} : { id_token_hint: tokens.idToken }
+      return client.buildEndSessionUrl(configuration, {
+        post_logout_redirect_uri: `${config.publicUrl}/auth/logout/callback`,
+        state,
+        ...hint,
+      })
+    },
+  }
+
+  /** RFC 9207, section 2.4: simple string comparison; advertised means obligatory, also on errors. */
+  function checkIssuer(iss: string | undefined, metadata: client.ServerMetadata): void {
+    if (iss !== undefined && iss !== issuer) throw new CoatcheckError('login_failed', 'issuer_mismatch')
+    if (iss === undefined && metadata.authorization_response_iss_parameter_supported === true) {
+      throw new CoatcheckError('login_failed', 'issuer_missing')
+    }
+  }
+}

@@ -1,0 +1,95 @@
+// Tokens and their arithmetic: when they are stale, when they are over. Pure.
+
+/** What an authorization server gave for a session. Stays behind the counter: it is only ever sealed or sent upstream. */
+export interface TokenSet {
+  readonly accessToken: string
+  readonly refreshToken?: string | undefined
+  /** Kept only as `id_token_hint` for the sign-out (OpenID Connect RP-Initiated Logout 1.0, section 2). */
+  readonly idToken?: string | undefined
+  /** Granted scopes, separated by spaces: what the answer said, else what was asked for (RFC 6749, section 3.3). */
+  readonly scope: string
+  /** When the access token is over; milliseconds since 1970. */
+  readonly expiresAt: number
+  /** From when on it should be renewed; milliseconds since 1970. */
+  readonly refreshAt: number
+}
+
+/** The members of a token response (RFC 6749, section 5.1) that count here, already checked for type. */
+export interface TokenResponse {
+  readonly access_token: string
+  readonly refresh_token?: string | undefined
+  readonly id_token?: string | undefined
+  readonly scope?: string | undefined
+  /** Seconds. */
+  readonly expires_in?: number | undefined
+}
+
+/** Lifetime assumed of an access token that does not say, in milliseconds. */
+export const assumedLifetime = 300_000
+/** Longest lifetime believed, in milliseconds: a year. Keeps the arithmetic sane whatever a server claims. */
+const longestLifetime = 365 * 86_400_000
+
+/**
+ * The token set of a response to a request sent at `sentAt`. Counting from the sending and not from the receipt errs
+ * to the safe side. `previous` supplies what a refresh response may leave out (RFC 6749, section 6).
+ *
+ * @param lead how long before the end to renew, in milliseconds; at most a quarter of the lifetime is used, and up to a
+ * tenth of that is taken off by `random` so that sessions begun together are not renewed together.
+ */
+export function tokenSet(
+  response: TokenResponse,
+  sentAt: number,
+  lead: number,
+  previous: { scope: string; refreshToken?: string | undefined; idToken?: string | undefined },
+  random: () => number = Math.random,
+): TokenSet {
+  const lifetime = Math.min(lifetimeOf(response, sentAt), longestLifetime)
+  const before = Math.min(lead, lifetime / 4) * (1 - random() * 0.1)
+  return {
+    accessToken: response.access_token,
+    refreshToken: response.refresh_token ?? previous.refreshToken,
+    idToken: response.id_token ?? previous.idToken,
+    scope: response.scope ?? previous.scope,
+    expiresAt: Math.floor(sentAt + lifetime),
+    refreshAt: Math.floor(sentAt + lifetime - before),
+  }
+}
+
+/** By `expires_in`, else by the `exp` of a JWT access token, else assumed. Milliseconds. */
+function lifetimeOf({ expires_in, access_token }: TokenResponse, sentAt: number): number {
+  if (expires_in !== undefined && Number.isFinite(expires_in) && expires_in > 0) return expires_in * 1_000
+  if (expires_in === undefined) {
+    const exp = jwtClaims(access_token)?.exp
+    if (typeof exp === 'number' && exp * 1_000 > sentAt) return exp * 1_000 - sentAt
+  }
+  return assumedLifetime
+}
+
+/** The claims of a JWT as they stand there, unverified; `undefined` for anything else. */
+function jwtClaims(token: string): { exp?: unknown } | undefined {
+  const payload = /^[\w-]+\.([\w-]+)\.[\w-]*$/.exec(token)?.[1]
+  if (payload === undefined) return undefined
+  try {
+    const claims: unknown = JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/')))
+    return typeof claims === 'object' && claims !== null ? claims : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether to renew: the token may still be good, but not for long. */
+export function isStale(tokens: TokenSet, now: number): boolean {
+  return now >= tokens.refreshAt
+}
+
+/** Whether the access token is over. */
+export function isExpired(tokens: TokenSet, now: number): boolean {
+  return now >= tokens.expiresAt
+}
+
+/** Whether every one of `wanted` was granted. */
+export function grants(tokens: TokenSet, wanted: readonly string[]): boolean {
+  if (wanted.length === 0) return true
+  const granted = tokens.scope.split(' ')
+  return wanted.every((scope) => granted.includes(scope))
+}

@@ -1,0 +1,71 @@
+// What coatcheck tells its operator: every log event as a type. No field can hold a token, a code or text from outside.
+import type { ErrorCode } from './errors.ts'
+import { type Reason, reasons } from './reasons.ts'
+
+/** Every event. `session` is the public id of a session, `provider` and `route` are names from the configuration. */
+export type LogEvent =
+  | { event: 'server.listening'; url: string }
+  | { event: 'server.stopping' }
+  | { event: 'server.stopped' }
+  | { event: 'provider.ready'; provider: string }
+  | { event: 'provider.unavailable'; provider: string; reason: Reason }
+  | { event: 'login.started'; provider: string }
+  | { event: 'login.asked'; reason: Reason }
+  | { event: 'login.completed'; provider: string; session: string; cookieBytes: number }
+  | { event: 'login.failed'; provider: string; reason: Reason; detail?: string | undefined }
+  | { event: 'login.stale'; reason: Reason; signedIn: boolean }
+  | { event: 'session.ended'; session: string; reason: Reason }
+  | { event: 'session.rejected'; reason: Reason }
+  | { event: 'logout.returned'; confirmed: boolean }
+  | { event: 'revocation.failed'; provider: string; reason: Reason }
+  | { event: 'refresh.completed'; provider: string; session: string; generation: number; milliseconds: number }
+  | { event: 'refresh.failed'; provider: string; session: string; reason: Reason; sessionKept: boolean }
+  | { event: 'userinfo.failed'; provider: string; reason: Reason }
+  | { event: 'upstream.failed'; route: string; code: ErrorCode; reason: Reason }
+  | { event: 'upstream.redirect_blocked'; route: string; reason: Reason }
+  | { event: 'request.refused'; code: ErrorCode; reason: Reason; route?: string | undefined }
+  | { event: 'internal.error'; reason: Reason; error: string; at?: string | undefined }
+
+export type EventName = LogEvent['event']
+export type Level = 'debug' | 'info' | 'warn' | 'error'
+
+/** How severe each event is. */
+export const levels: Record<EventName, Level> = {
+  'server.listening': 'info',
+  'server.stopping': 'info',
+  'server.stopped': 'info',
+  'provider.ready': 'info',
+  'provider.unavailable': 'error',
+  'login.started': 'info',
+  'login.asked': 'info',
+  'login.completed': 'info',
+  'login.failed': 'warn',
+  'login.stale': 'info',
+  'session.ended': 'info',
+  'session.rejected': 'info',
+  'logout.returned': 'info',
+  'revocation.failed': 'warn',
+  'refresh.completed': 'info',
+  'refresh.failed': 'warn',
+  'userinfo.failed': 'warn',
+  'upstream.failed': 'warn',
+  'upstream.redirect_blocked': 'warn',
+  'request.refused': 'info',
+  'internal.error': 'error',
+}
+
+/** Takes an event; never throws and never waits. */
+export type Log = (event: LogEvent) => void
+
+/** The event as one JSON object: what it is, how bad, when, and a reason in words where there is one. */
+export function logLine(event: LogEvent, now: number): Record<string, unknown> {
+  const reason = 'reason' in event ? { explanation: reasons[event.reason] } : undefined
+  return { level: levels[event.event], time: new Date(now).toISOString(), ...event, ...reason }
+}
+
+const severity: Record<Level | 'silent', number> = { debug: 0, info: 1, warn: 2, error: 3, silent: 4 }
+
+/** Whether an event is severe enough for a configured level. */
+export function isLogged(event: LogEvent, level: Level | 'silent'): boolean {
+  return severity[levels[event.event]] >= severity[level]
+}

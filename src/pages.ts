@@ -1,0 +1,97 @@
+// What a person sees when coatcheck itself has something to say: short pages that need nothing and run nothing.
+import { html } from 'hono/html'
+import { ownAnswerHeaders } from './answers.ts'
+import { type ErrorCode, type ErrorDetails, errorCodes } from './errors.ts'
+import { randomText } from './session/seal.ts'
+import { errorHeader } from './wire.ts'
+
+interface Page {
+  status: number
+  title: string
+  /** Sentences, in order. */
+  text: readonly string[]
+  links: readonly { href: string; label: string }[]
+  code?: ErrorCode
+  setCookie?: readonly string[]
+  retryAfter?: number | undefined
+}
+
+const style = `
+  :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }
+  body { display: grid; min-height: 90vh; place-content: center; padding: 1rem; margin: 0 }
+  main { max-width: 32rem }
+  h1 { font-size: 1.4rem; margin: 0 0 .5rem }
+  a { display: inline-block; margin: 1rem .75rem 0 0; padding: .5rem 1rem; border-radius: .4rem; text-decoration: none;
+    background: #1f4fd8; color: #fff }
+  a + a { background: none; color: inherit; outline: 1px solid currentColor }
+  code { opacity: .7 }`
+
+async function page({ status, title, text, links, code, setCookie = [], retryAfter }: Page): Promise<Response> {
+  const nonce = randomText(12)
+  const headers = new Headers({
+    ...ownAnswerHeaders,
+    'content-security-policy': `default-src 'none'; style-src 'nonce-${nonce}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'`,
+    'content-type': 'text/html; charset=utf-8',
+    'cross-origin-opener-policy': 'same-origin',
+  })
+  if (code) headers.set(errorHeader, code)
+  if (retryAfter !== undefined) headers.set('retry-after', String(retryAfter))
+  for (const cookie of setCookie) headers.append('set-cookie', cookie)
+  const body = await html`<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>${title}</title>
+<style nonce="${nonce}">${style}</style>
+<main>
+<h1>${title}</h1>
+${text.map((sentence) => html`<p>${sentence}</p>`)}
+${code ? html`<p><code>${code}</code></p>` : ''}
+<nav>${links.map(({ href, label }) => html`<a href="${href}">${label}</a>`)}</nav>
+</main>
+</html>
+`
+  return new Response(body.toString(), { status, headers })
+}
+
+/** An error for somebody who navigated into it. */
+export function errorPage(code: ErrorCode, details: ErrorDetails, startAgain: string): Promise<Response> {
+  const { status, title } = errorCodes[code]
+  const text = [details.detail ?? advice[code] ?? 'You can start again.']
+  const links = [{ href: startAgain, label: 'Start again' }]
+  return page({ status, title, text, links, code, setCookie: details.setCookie ?? [], retryAfter: details.retryAfter })
+}
+
+const advice: Partial<Record<ErrorCode, string>> = {
+  authorization_server_unavailable: 'It is not your fault. Please try again in a moment.',
+  store_unavailable: 'It is not your fault. Please try again in a moment.',
+  login_failed:
+    'Nobody was signed in. If it happens again, the people who run this site can find the reason in the log.',
+}
+
+/** A callback that signs nobody in: used before, too old, or begun in another browser. */
+export function staleLoginPage(returnTo: string, startAgain: string): Promise<Response> {
+  return page({
+    status: errorCodes.login_expired.status,
+    title: errorCodes.login_expired.title,
+    text: ['Nothing was changed. If you are signed in already you can simply go on.'],
+    links: [
+      { href: startAgain, label: 'Sign in again' },
+      { href: returnTo, label: 'Continue' },
+    ],
+    code: 'login_expired',
+  })
+}
+
+/** Asks before a sign-in that another site began, so that no site can sign a visitor in as somebody else. */
+export function confirmLoginPage(login: string): Promise<Response> {
+  return page({
+    status: 200,
+    title: 'Sign in?',
+    text: ['Another site sent you here to sign in. Go on only if you meant to.'],
+    links: [
+      { href: login, label: 'Sign in' },
+      { href: '/', label: 'No, thanks' },
+    ],
+  })
+}

@@ -1,0 +1,90 @@
+// What a runtime must supply, as a handful of functions: time, network, shared state, a place for events.
+import type { Context } from 'hono'
+import type { Log } from './observability.ts'
+import type { Store } from './stores/store.ts'
+
+/** Everything coatcheck needs from the world around it. */
+export interface Platform {
+  /** Milliseconds since 1970. */
+  now(): number
+  /** Reaches authorization servers. Follows no redirect unless asked to. */
+  fetch(url: string, init: FetchInit): Promise<Response>
+  /** Reaches upstreams. */
+  transport: Transport
+  /** Shared state. */
+  store: Store
+  log: Log
+  /** Lets work go on after the answer was sent. */
+  waitUntil(work: Promise<unknown>): void
+  /** The request as this runtime holds it. */
+  exchange(c: Context): Exchange
+  /** Answers with a file of the single-page application and these headers, or with `undefined` where there is none. */
+  asset?(c: Context, path: string, headers: HeaderList): Promise<Response | undefined>
+}
+
+/** What a request to an authorization server may consist of. */
+export interface FetchInit {
+  method?: string
+  headers?: Headers | Record<string, string>
+  body?: string | URLSearchParams | Uint8Array | ArrayBuffer | ReadableStream | null | undefined
+  signal?: AbortSignal | null | undefined
+  redirect?: 'manual' | 'follow' | 'error'
+}
+
+/** One request of a browser, seen without building a web `Request` from it: the hot path looks only at this. */
+export interface Exchange {
+  /** As sent: `GET`, `POST` ... */
+  readonly method: string
+  /** The request target as sent, such as `/api/orders?x=1`. */
+  readonly target: string
+  /** Address of the other end of the connection, if the runtime knows it. */
+  readonly peer: string | undefined
+  /** Whether the connection itself is TLS. */
+  readonly encrypted: boolean
+  /** Whether the request has a body. */
+  readonly hasBody: boolean
+  /** All headers, names in lower case. A header that came more than once is joined as HTTP allows. */
+  readonly headers: HeaderRecord
+}
+
+/** Headers by lower-case name. */
+export type HeaderRecord = Readonly<Record<string, string | readonly string[] | undefined>>
+
+/** Headers as name, value, name, value: the form both runtimes take without copying. */
+export type HeaderList = string[]
+
+/** A call to an upstream, ready to be sent. */
+export interface UpstreamCall {
+  /** Origin of the upstream, from the configuration and nowhere else. */
+  readonly origin: string
+  /** Path and query, canonical. */
+  readonly path: string
+  readonly method: string
+  readonly headers: HeaderList
+  /** Longest wait for the head of the answer, in milliseconds. */
+  readonly timeout: number
+  /** Largest request body, in bytes. */
+  readonly bodyLimit: number
+  /**
+   * Takes the head of the answer and returns the headers for the browser, or `undefined` to withhold the answer: its
+   * body is then thrown away and the transport returns `undefined`.
+   */
+  receive(status: number, headers: HeaderRecord): HeaderList | undefined
+  /** Told when an answer that had begun broke off. */
+  broken(reason: 'upstream_reset' | 'client_gone'): void
+}
+
+/**
+ * Sends a call and streams the answer to the browser, both bodies with back-pressure and untouched: the headers describe
+ * the bytes. A browser that goes away aborts the call.
+ *
+ * @throws CoatcheckError `upstream_unreachable`, `upstream_invalid`, `upstream_timeout` or `body_too_large`, as long as
+ * nothing was sent to the browser.
+ */
+export type Transport = (call: UpstreamCall, exchange: Exchange, c: Context) => Promise<Response | undefined>
+
+/** A header's value as one string. */
+export function headerText(headers: HeaderRecord, name: string): string | undefined {
+  const value = headers[name]
+  return typeof value === 'string' || value === undefined ? value : value.join(', ')
+}

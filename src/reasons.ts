@@ -1,0 +1,82 @@
+// Why something was refused or failed, for the operator: a closed list, so that a log line cannot hold anything else.
+
+/** Each reason that can stand in a log line, with what it means and what to do about it. */
+export const reasons = {
+  // What a browser, or somebody who pretends to be one, sent
+  target_malformed:
+    'The request target is not in canonical form: encoded slash, backslash, dot segment, control character or bad encoding.',
+  parameter_repeated: 'A parameter that may stand once was sent more than once.',
+  parameter_malformed: 'A parameter has a value that cannot be right.',
+  host_malformed: 'The request has no Host header, several, or one that is not a host.',
+  not_a_navigation: 'Sign-in was started by script, prefetch or a frame; it must be a top-level navigation.',
+  cross_site_login: 'Another site opened the sign-in address; the user was asked before going on.',
+  csrf_header_missing: 'The route asks for the header X-CSRF and the request has none.',
+  csrf_unproven:
+    'Neither Fetch Metadata, nor Origin, nor X-CSRF shows that a page of the application sent the request.',
+  cross_origin: 'Sec-Fetch-Site or Origin says that the request comes from elsewhere.',
+  destination_refused: 'The response would have been rendered or run as a document, frame, script or worker.',
+  address_refused: 'The client address is denied by allowIps or denyIps of the route.',
+  body_too_large: 'The request body is larger than bodyLimit of the route.',
+  rate_limited: 'The caller used up the rateLimit of the route.',
+  method_refused: 'The method is not served here.',
+  no_such_path: 'Neither an endpoint, nor a route, nor a file has this path.',
+  provider_unknown: 'The request names a provider that is not configured.',
+  // Sessions
+  session_absent: 'The request has no session cookie.',
+  session_invalid:
+    'The session cookie cannot be opened: tampered with, cut, mixed from two sessions, or made for another purpose or site.',
+  session_key_unknown: 'The session cookie was sealed with a key that is not in session.keys any more.',
+  session_idle: 'No API call came within session.idleTimeout.',
+  session_too_old: 'session.absoluteTimeout has passed since sign-in.',
+  session_ended:
+    'The session was ended (sign-out, or the authorization server ended it) and the cookie is a copy from before.',
+  session_replaced: 'The user signed in again in the same browser.',
+  logged_out: 'The user signed out.',
+  tokens_too_large:
+    'The tokens do not fit into session cookies. Ask for smaller tokens or use session.storage "store".',
+  scope_missing: 'The session was not granted a scope that the route requires.',
+  claim_missing: 'The user lacks a claim that the route requires.',
+  acr_missing: 'The sign-in was weaker than the route requires.',
+  // Logins
+  login_unknown: 'The callback belongs to no sign-in that this browser has under way: too old, or started elsewhere.',
+  login_repeated: 'The callback was used before.',
+  issuer_mismatch: 'The answer came from, or names, another issuer than the one the sign-in went to.',
+  issuer_missing: 'The authorization server says it sends iss (RFC 9207) and did not.',
+  authorization_refused: 'The authorization server answered the authorization request with an error.',
+  authorization_response_malformed: 'The authorization response has neither a code nor an error.',
+  id_token_missing: 'The token response has no ID token.',
+  id_token_malformed: 'The ID token lacks a claim it must have, or a claim has the wrong type.',
+  id_token_claim: 'A claim of the ID token (iss, aud, azp, nonce, at_hash, sub ...) has not the value it must have.',
+  id_token_time: 'The ID token is expired, from the future, or older than max_age allows. Compare the clocks.',
+  id_token_signature: 'The signature of the ID token does not verify, or its algorithm or header is not acceptable.',
+  id_token_key: 'No published key of the authorization server fits the ID token.',
+  identity_changed: 'A refreshed ID token names another user or issuer.',
+  userinfo_mismatch: 'Userinfo speaks of another subject than the ID token.',
+  acr_not_satisfied: 'The authorization server did not authenticate the user the way it was asked to (acr_values).',
+  // Authorization servers
+  discovery_failed: 'The metadata of the authorization server could not be read.',
+  metadata_mismatch: 'The metadata names another issuer than providers[].issuer; they must be equal to the letter.',
+  metadata_incomplete: 'The metadata lacks an endpoint, or names one that is not https.',
+  invalid_grant: 'The authorization server does not accept the code or refresh token (any more).',
+  client_rejected: 'The authorization server does not accept our client authentication. Check clientId and clientAuth.',
+  request_rejected: 'The authorization server refused our request with an OAuth error.',
+  response_malformed: 'The authorization server answered with something that is not a valid OAuth response.',
+  response_too_large: 'The authorization server answered with more than coatcheck reads.',
+  server_error: 'The authorization server answered with a server error, or asked for patience.',
+  timeout: 'No answer came in time.',
+  unreachable: 'No connection could be made, or it broke.',
+  refresh_token_absent: 'The access token is over and the authorization server gave no refresh token.',
+  refresh_token_spent: 'This refresh token was found dead a moment ago.',
+  refresh_backing_off: 'A refresh failed a moment ago; the next try comes shortly.',
+  // Upstreams
+  upstream_reset: 'The upstream closed or reset the connection.',
+  upstream_garbage: 'The upstream did not speak proper HTTP.',
+  upstream_redirect: 'The upstream redirected to an address outside its route; the Location was removed.',
+  upstream_token_refused: 'The upstream refused a fresh access token (invalid_token).',
+  client_gone: 'The browser went away before the answer was complete.',
+  // Ourselves
+  store_failed: 'The store could not answer.',
+  unexpected: 'A defect in coatcheck, or in something it was given; the error class is in `error`.',
+} as const satisfies Record<string, string>
+
+export type Reason = keyof typeof reasons

@@ -1,0 +1,90 @@
+// Who may ask: the same-origin guard, and where a login may return to.
+import { CoatcheckError } from './errors.ts'
+import { type HeaderRecord, headerText } from './platform.ts'
+import { csrfHeader } from './wire.ts'
+
+/**
+ * Refuses what does not come from a page of the application, whatever its method or content type (RFC 10017, section
+ * 6.1.3.3; OWASP CSRF). Fetch Metadata decides where the browser sends it, `Origin` where it does not, and the header
+ * `X-CSRF: 1` where there is neither: no other site can send that without a preflight, and none is ever granted.
+ *
+ * @param mode `header` asks for `X-CSRF: 1` besides.
+ * @throws CoatcheckError `csrf_rejected`
+ */
+export function requireSameOrigin(
+  headers: HeaderRecord,
+  publicOrigin: string,
+  mode: 'fetch-metadata' | 'header',
+): void {
+  const site = headers['sec-fetch-site']
+  const origin = headers.origin
+  if (origin !== undefined && origin !== publicOrigin) throw rejected('cross_origin')
+  const knownSite = site === 'same-origin' || site === 'same-site' || site === 'cross-site' || site === 'none'
+  if (knownSite && site !== 'same-origin') throw rejected('cross_origin')
+  const hasHeader = headers[csrfHeader] === '1'
+  if (mode === 'header' && !hasHeader) throw rejected('csrf_header_missing')
+  if (site !== 'same-origin' && origin === undefined && !hasHeader) throw rejected('csrf_unproven')
+}
+
+function rejected(reason: 'cross_origin' | 'csrf_header_missing' | 'csrf_unproven'): CoatcheckError {
+  return new CoatcheckError('csrf_rejected', reason)
+}
+
+/** Ways in which a browser would render or run an answer. API data is for none of them (ASVS 3.5.8). */
+const rendered = new Set([
+  'document',
+  'iframe',
+  'frame',
+  'embed',
+  'object',
+  'script',
+  'worker',
+  'sharedworker',
+  'serviceworker',
+  'audioworklet',
+  'paintworklet',
+  'style',
+  'xslt',
+])
+
+/** Refuses requests whose answer would become a document, frame, script or worker. @throws CoatcheckError `forbidden` */
+export function requireDataDestination(headers: HeaderRecord): void {
+  const destination = headers['sec-fetch-dest']
+  if (typeof destination === 'string' && rendered.has(destination)) {
+    throw new CoatcheckError('forbidden', 'destination_refused')
+  }
+}
+
+/** What a request for a sign-in page is: a navigation of the whole tab, from here, or one that somebody else began. */
+export type Navigation = 'own' | 'foreign'
+
+/**
+ * Tells who started a navigation to the login endpoint.
+ * @throws CoatcheckError `forbidden` for what is no top-level navigation: fetch, frames, images, prefetch.
+ */
+export function requireNavigation(headers: HeaderRecord): Navigation {
+  const mode = headers['sec-fetch-mode']
+  const destination = headers['sec-fetch-dest']
+  const purpose = `${headerText(headers, 'sec-purpose') ?? ''}${headerText(headers, 'purpose') ?? ''}`
+  const isNavigation =
+    (mode === undefined || mode === 'navigate') && (destination === undefined || destination === 'document')
+  if (!isNavigation || purpose.includes('prefetch')) throw new CoatcheckError('forbidden', 'not_a_navigation')
+  const site = headers['sec-fetch-site']
+  return site === 'cross-site' || site === 'same-site' ? 'foreign' : 'own'
+}
+
+/** Longest path that is returned to after a login. */
+const longestReturnTo = 1_024
+
+/**
+ * The path to return to after a login, or `/` for anything that is not a path of this site. What is returned is what was
+ * checked: it means the same address when it is read again.
+ */
+export function safeReturnTo(value: string | undefined, publicOrigin: string): string {
+  if (value === undefined || value.length > longestReturnTo || !/^\/[^\\\p{Cc}]*$/u.test(value)) return '/'
+  const url = URL.canParse(value, publicOrigin) ? new URL(value, publicOrigin) : undefined
+  if (url?.origin !== publicOrigin) return '/'
+  const path = url.pathname + url.search + url.hash
+  const again = URL.canParse(path, publicOrigin) ? new URL(path, publicOrigin).href : undefined
+  return again === url.href ? path : '/'
+}

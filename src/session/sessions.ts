@@ -1,0 +1,232 @@
+// A session as a browser holds it: from cookies to a session and back. Created, opened, kept alive, ended.
+import type { Config } from '../config.ts'
+import { CoatcheckError, type ErrorCode } from '../errors.ts'
+import type { TokenSet } from '../oauth/token-set.ts'
+import type { Reason } from '../reasons.ts'
+import { type Cookies, sessionBudget } from './cookies.ts'
+import type { Endings } from './endings.ts'
+import { randomText, type Sealer } from './seal.ts'
+
+/** What is kept for a session behind the counter: who it is, and the tokens. Rewritten only when tokens change. */
+export interface Holding {
+  /** The session it belongs to. */
+  readonly id: string
+  /** Grows by one with every new token set: of two holdings of a session the larger one is the newer. */
+  readonly generation: number
+  /** The configured provider that signed the user in. */
+  readonly provider: string
+  /** `iss` and `sub` of the ID token: together, and only together, the user (OpenID Connect Core, section 5.7). */
+  readonly issuer: string
+  readonly subject: string
+  /** `sid` of the ID token: the name of the session at the authorization server. */
+  readonly providerSession?: string | undefined
+  /** Claims that the page may see or that routes ask for. */
+  readonly claims: Readonly<Record<string, unknown>>
+  /** Authentication context class of the sign-in. */
+  readonly acr?: string | undefined
+  /** When the user authenticated, seconds since 1970, if the provider said. */
+  readonly authTime?: number | undefined
+  readonly tokens: TokenSet
+}
+
+/**
+ * The part of a session that moves with every use. It is a cookie of its own, so that keeping a session alive never
+ * rewrites tokens, and a late answer can never put older tokens over newer ones.
+ */
+interface Ticket {
+  readonly id: string
+  /** Milliseconds since 1970. */
+  readonly createdAt: number
+  readonly seenAt: number
+}
+
+/** An open session, for the length of one request. */
+export interface Session {
+  readonly id: string
+  readonly createdAt: number
+  seenAt: number
+  /** When it ends whatever happens, milliseconds since 1970. */
+  readonly endsAt: number
+  holding: Holding
+  /** `Set-Cookie`s that the answer to this request should carry: a moved ticket, a newer holding. */
+  newTicket?: string
+  newHolding?: readonly string[]
+  /** Names of the cookies the request had. */
+  readonly cookieNames: readonly string[]
+}
+
+/** What a new session is made of. */
+export type SignIn = Omit<Holding, 'id' | 'generation'>
+
+export type OpenedSession =
+  | { readonly session: Session; readonly refusal?: undefined }
+  | { readonly session?: undefined; readonly refusal: Refusal }
+
+/** Why there is no session, and what to say and to delete because of it. */
+export interface Refusal {
+  readonly reason: Reason
+  readonly code: Extract<ErrorCode, 'session_required' | 'session_expired'>
+  readonly setCookie: readonly string[]
+}
+
+export interface Sessions {
+  /** Opens the session of a `Cookie` header. Never throws because of what a browser sent. */
+  open(header: string | undefined): Promise<OpenedSession>
+  /**
+   * Begins a session, with an id of its own (ASVS 7.2.4).
+   * @throws CoatcheckError `login_failed` when the tokens do not fit, saying how many bytes came from where.
+   */
+  create(signIn: SignIn): Promise<{ session: Session; cookieBytes: number }>
+  /** Counts this request as activity: moves the idle end, at most every tenth of `idleTimeout` or every minute. */
+  touch(session: Session, force?: boolean): Promise<void>
+  /** The next generation of a session, with new tokens, and the cookies that bring it to the browser. */
+  renew(session: Session, tokens: TokenSet): Promise<RenewedHolding>
+  /** Opens a holding that was sealed for another request or process. */
+  unsealHolding(seal: string): Promise<Holding | undefined>
+  /** Puts a newer holding into an open session. An older one, or one of another session, changes nothing. */
+  adopt(session: Session, newer: RenewedHolding): void
+  /** Whether the session was ended since it was opened. */
+  isOver(session: Session): boolean
+  /** Ends a session for good; returns the `Set-Cookie`s that delete it. */
+  end(session: Session): readonly string[]
+  /** Ends a session of which only the id is known. */
+  endById(id: string): void
+  /** What the answer to this request may set: nothing at all once the session is over. */
+  cookiesFor(session: Session): readonly string[]
+  /** Seconds until the session ends for want of activity, and whatever happens. */
+  remaining(session: Session): { idle: number; absolute: number }
+}
+
+export interface RenewedHolding {
+  readonly holding: Holding
+  readonly seal: string
+}
+
+export function createSessions(
+  config: Pick<Config, 'session'>,
+  { sealer, cookies, endings, now }: { sealer: Sealer; cookies: Cookies; endings: Endings; now: () => number },
+): Sessions {
+  const { idleTimeout, absoluteTimeout } = config.session
+  const touchEvery = Math.min(60_000, idleTimeout / 10)
+
+  const secondsUntil = (time: number) => Math.max(0, Math.floor((time - now()) / 1_000))
+
+  function refuse(reason: Reason, names: readonly string[]): OpenedSession {
+    const over: Reason[] = ['session_idle', 'session_too_old', 'session_ended']
+    const code = over.includes(reason) ? 'session_expired' : 'session_required'
+    return { refusal: { reason, code, setCookie: names.length > 0 ? cookies.clearSession(names) : [] } }
+  }
+
+  async function writeTicket(session: Session): Promise<string> {
+    const { id, createdAt } = session
+    const seal = await sealer.seal('ticket', { id, createdAt, seenAt: now() } satisfies Ticket, session.endsAt)
+    return cookies.writeTicket(seal, secondsUntil(session.endsAt))
+  }
+
+  const holdingCookies = (seal: string, session: Session) => cookies.writeHolding(seal, secondsUntil(session.endsAt))
+
+  return {
+    async open(header) {
+      const { ticket: ticketSeal, holding: holdingSeal, names } = cookies.readSession(header)
+      if (ticketSeal === undefined && names.length === 0) return refuse('session_absent', names)
+      if (ticketSeal === undefined || holdingSeal === undefined) return refuse('session_invalid', names)
+
+      const ticketOpened = sealer.unseal('ticket', ticketSeal)
+      const openedTicket = ticketOpened instanceof Promise ? await ticketOpened : ticketOpened
+      if (openedTicket.failure !== undefined) return refuse(sealReasons[openedTicket.failure], names)
+      const holdingOpened = sealer.unseal('holding', holdingSeal)
+      const openedHolding = holdingOpened instanceof Promise ? await holdingOpened : holdingOpened
+      if (openedHolding.failure !== undefined) return refuse(sealReasons[openedHolding.failure], names)
+
+      // Both came out of our own seals of these purposes, so they have the shape we gave them.
+      const ticket = openedTicket.data as Ticket
+      const holding = openedHolding.data as Holding
+      if (ticket.id !== holding.id) return refuse('session_invalid', names)
+      const time = now()
+      const endsAt = Math.min(openedTicket.expiresAt, ticket.createdAt + absoluteTimeout)
+      if (time >= endsAt) return refuse('session_too_old', names)
+      if (time >= ticket.seenAt + idleTimeout) return refuse('session_idle', names)
+      if (endings.isOver(ticket.id)) return refuse('session_ended', names)
+      const { id, createdAt, seenAt } = ticket
+      return { session: { id, createdAt, seenAt, endsAt, holding, cookieNames: names } }
+    },
+
+    async create(signIn) {
+      const createdAt = now()
+      const id = randomText(18)
+      const endsAt = createdAt + absoluteTimeout
+      const holding: Holding = { id, generation: 1, ...signIn }
+      const session: Session = { id, createdAt, seenAt: createdAt, endsAt, holding, cookieNames: [] }
+      const ticket = await writeTicket(session)
+      const seal = await sealer.seal('holding', holding, endsAt)
+      const cookieBytes = cookies.sizeOf(ticket.slice(ticket.indexOf('=') + 1, ticket.indexOf(';')).length, seal.length)
+      if (cookieBytes > sessionBudget) throw tooLarge(holding, cookieBytes)
+      session.newTicket = ticket
+      session.newHolding = holdingCookies(seal, session)
+      return { session, cookieBytes }
+    },
+
+    async touch(session, force = false) {
+      if (!force && now() - session.seenAt < touchEvery) return
+      session.newTicket = await writeTicket(session)
+      session.seenAt = now()
+    },
+
+    async renew(session, tokens) {
+      const holding: Holding = { ...session.holding, generation: session.holding.generation + 1, tokens }
+      const seal = await sealer.seal('holding', holding, session.endsAt)
+      return { holding, seal }
+    },
+
+    async unsealHolding(seal) {
+      const opened = await sealer.unseal('holding', seal)
+      return opened.failure === undefined ? (opened.data as Holding) : undefined
+    },
+
+    adopt(session, { holding, seal }) {
+      if (holding.id !== session.id || holding.generation <= session.holding.generation) return
+      session.holding = holding
+      session.newHolding = holdingCookies(seal, session)
+    },
+
+    isOver: (session) => endings.isOver(session.id),
+
+    end(session) {
+      endings.end(session.id, session.endsAt)
+      return cookies.clearSession(session.cookieNames)
+    },
+
+    endById: (id) => endings.end(id, now() + absoluteTimeout),
+
+    cookiesFor({ id, newTicket, newHolding }) {
+      if (newTicket === undefined && newHolding === undefined) return none
+      if (endings.isOver(id)) return none
+      return [...(newTicket === undefined ? [] : [newTicket]), ...(newHolding ?? [])]
+    },
+
+    remaining: ({ seenAt, endsAt }) => ({
+      idle: secondsUntil(Math.min(seenAt + idleTimeout, endsAt)),
+      absolute: secondsUntil(endsAt),
+    }),
+  }
+}
+
+const none: readonly string[] = []
+
+const sealReasons = {
+  invalid: 'session_invalid',
+  unknown_key: 'session_key_unknown',
+  expired: 'session_too_old',
+} as const satisfies Record<string, Reason>
+
+function tooLarge({ tokens, claims }: Holding, total: number): CoatcheckError {
+  const parts = [
+    ['access token', tokens.accessToken.length],
+    ['refresh token', tokens.refreshToken?.length ?? 0],
+    ['ID token', tokens.idToken?.length ?? 0],
+    ['claims', JSON.stringify(claims).length],
+  ] as const
+  const list = parts.filter(([, bytes]) => bytes > 0).map(([name, bytes]) => `${name} ${bytes}`)
+  const detail = `The session would take ${total} bytes of cookies and ${sessionBudget} are allowed. Before sealing: ${list.join(', ')} bytes. Ask the authorization server for smaller tokens, or keep sessions in a store (session.storage).`
+  return new CoatcheckError('login_failed', 'tokens_too_large', { detail })
+}

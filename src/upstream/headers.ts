@@ -1,0 +1,150 @@
+// What goes up to an API and what comes down to the browser. Pure.
+import { ownAnswerHeaders } from '../answers.ts'
+import { type HeaderList, type HeaderRecord, headerText } from '../platform.ts'
+import { csrfHeader, errorHeader } from '../wire.ts'
+
+/** Belong to one connection, not to the message (RFC 9110, section 7.6.1). */
+const hopByHop = 'connection keep-alive proxy-connection te trailer trailers transfer-encoding upgrade http2-settings'
+
+/**
+ * Never forwarded from a browser: what authenticates, what a trusted hop would say of the client, what makes one request
+ * look like another, and what is between browser and coatcheck only.
+ */
+const withheldUp = new Set(
+  `${hopByHop} host content-length expect cookie cookie2 authorization dpop forwarded via x-real-ip x-client-ip
+  x-cluster-client-ip true-client-ip client-ip remote-user remote-addr x-remote-user x-user x-original-url x-rewrite-url
+  x-original-uri x-original-method x-http-method x-http-method-override x-method-override x-original-host x-host
+  sec-token-binding secure-session-response sec-secure-session-id secure-session-skipped traceparent tracestate
+  x-request-start ${csrfHeader} ${errorHeader}`.split(/\s+/),
+)
+const withheldUpPrefix =
+  /^(?:proxy-|x-forwarded-|x-ssl-|x-client-cert|client-cert|cf-|x-hono-|x-envoy-|x-auth-request-|secure-session-)/
+
+/**
+ * Never passed on to a browser: what would change the state of our own origin (R518-R524), what coatcheck says itself,
+ * and what describes the upstream's insides.
+ */
+const withheldDown = new Set(
+  `${hopByHop} set-cookie set-cookie2 clear-site-data strict-transport-security public-key-pins
+  public-key-pins-report-only service-worker-allowed service-worker-navigation-preload refresh alt-svc alt-used
+  www-authenticate authentication-info proxy-authenticate proxy-authentication-info content-security-policy
+  content-security-policy-report-only permissions-policy permissions-policy-report-only feature-policy document-policy
+  cross-origin-opener-policy cross-origin-opener-policy-report-only cross-origin-embedder-policy
+  cross-origin-embedder-policy-report-only cross-origin-resource-policy origin-agent-cluster origin-trial nel report-to
+  reporting-endpoints expect-ct accept-ch critical-ch accept-ch-lifetime link sourcemap x-sourcemap set-login
+  speculation-rules supports-loading-mode activate-storage-access observe-browsing-topics no-vary-search
+  use-as-dictionary x-frame-options x-xss-protection x-content-type-options x-permitted-cross-domain-policies
+  referrer-policy timing-allow-origin server x-powered-by x-aspnet-version via location early-data p3p dpop-nonce
+  ${errorHeader}`.split(/\s+/),
+)
+const withheldDownPrefix =
+  /^(?:access-control-|secure-session-|sec-|proxy-|x-hono-|x-accel-|attribution-reporting-|cdn-cache-)/
+
+/** Verdicts by header name, so that the rules run once a name; bounded, because names come from outside. */
+function remembering(isWithheld: (name: string) => boolean): (name: string) => boolean {
+  const verdicts = new Map<string, boolean>()
+  return (name) => {
+    const known = verdicts.get(name)
+    if (known !== undefined) return known
+    const verdict = isWithheld(name)
+    if (verdicts.size < 2_000) verdicts.set(name, verdict)
+    return verdict
+  }
+}
+
+const isWithheldUp = remembering((name) => withheldUp.has(name) || name.includes('_') || withheldUpPrefix.test(name))
+const isWithheldDown = remembering((name) => withheldDown.has(name) || withheldDownPrefix.test(name))
+
+/** What coatcheck itself tells an upstream about a request. */
+export interface UpstreamFacts {
+  /** `Bearer ...`, or nothing. */
+  readonly authorization: string | undefined
+  /** Address of the browser, as the trusted hops report it. */
+  readonly clientAddress: string | undefined
+  /** From `publicUrl`. */
+  readonly proto: string
+  readonly host: string
+  readonly contentLength: string | undefined
+}
+
+/** The headers for the upstream. `Host` is left to the transport: it is the upstream's own. */
+export function towardsUpstream(inbound: HeaderRecord, facts: UpstreamFacts): HeaderList {
+  const named = inbound.connection === undefined ? undefined : connectionTokens(inbound)
+  const out: HeaderList = []
+  for (const name in inbound) {
+    if (isWithheldUp(name) || named?.has(name)) continue
+    const value = inbound[name]
+    if (value !== undefined) out.push(name, typeof value === 'string' ? value : value.join(', '))
+  }
+  if (facts.authorization !== undefined) out.push('authorization', facts.authorization)
+  if (facts.contentLength !== undefined) out.push('content-length', facts.contentLength)
+  if (facts.clientAddress !== undefined) out.push('x-forwarded-for', facts.clientAddress)
+  const trace = traceContext(headerText(inbound, 'traceparent'))
+  out.push('x-forwarded-proto', facts.proto, 'x-forwarded-host', facts.host, 'traceparent', trace.parent)
+  const state = trace.continued ? headerText(inbound, 'tracestate') : undefined
+  if (state !== undefined) out.push('tracestate', state)
+  return out
+}
+
+/** What decides about the headers of one answer. */
+export interface BrowserFacts {
+  /** Whether the answer depends on a session: then nobody but this browser may keep it. */
+  readonly fromSession: boolean
+  readonly setCookie: readonly string[]
+  /** Rewritten `Location`, if the upstream sent one that stays inside the route. */
+  readonly location: string | undefined
+}
+
+/** The headers for the browser. */
+export function towardsBrowser(outbound: HeaderRecord, facts: BrowserFacts): HeaderList {
+  const named = outbound.connection === undefined ? undefined : connectionTokens(outbound)
+  const isPrivate = facts.fromSession || facts.setCookie.length > 0
+  const out: HeaderList = []
+  for (const name in outbound) {
+    if (isWithheldDown(name) || named?.has(name)) continue
+    if (isPrivate && (name === 'cache-control' || name === 'expires' || name === 'pragma' || name === 'vary')) continue
+    const value = outbound[name]
+    if (typeof value === 'string') out.push(name, value)
+    else for (const one of value ?? []) out.push(name, one)
+  }
+  if (facts.location !== undefined) out.push('location', facts.location)
+  if (isPrivate) {
+    const vary = headerText(outbound, 'vary')
+    out.push('cache-control', 'no-store', 'vary', vary === undefined ? 'Cookie' : `${vary}, Cookie`)
+  }
+  out.push(...inert)
+  for (const cookie of facts.setCookie) out.push('set-cookie', cookie)
+  return out
+}
+
+/** An API answer is data: whatever it is opened as, it does not run on our origin (ASVS 3.2.1). */
+const inert: HeaderList = [
+  'content-security-policy',
+  "default-src 'none'; sandbox; frame-ancestors 'none'",
+  'x-content-type-options',
+  ownAnswerHeaders['x-content-type-options'],
+  'cross-origin-resource-policy',
+  ownAnswerHeaders['cross-origin-resource-policy'],
+]
+
+function connectionTokens(headers: HeaderRecord): Set<string> | undefined {
+  const value = headerText(headers, 'connection')
+  if (value === undefined || value === 'keep-alive' || value === 'close') return undefined
+  return new Set(value.toLowerCase().split(/[\s,]+/))
+}
+
+/** `version-traceid-parentid-flags` (W3C Trace Context, section 3.2). */
+const traceparent = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})$/
+
+/** Goes on with the browser's trace if it has one, under a span of our own; else begins one. */
+function traceContext(inbound: string | undefined): { parent: string; continued: boolean } {
+  const [, trace, flags] = (inbound !== undefined && traceparent.exec(inbound)) || []
+  if (trace === undefined)
+    return { parent: `00-${hex()}${hex()}${hex()}${hex()}-${hex()}${hex()}-01`, continued: false }
+  return { parent: `00-${trace}-${hex()}${hex()}-${flags}`, continued: true }
+}
+
+/** Eight random hexadecimal digits. Ids of traces need to be unlikely to repeat, not secret. */
+function hex(): string {
+  return ((Math.random() * 0xffff_ffff + 1) >>> 0).toString(16).padStart(8, '0')
+}

@@ -1,0 +1,46 @@
+// What a route asks for besides a path: address, rate, scopes, claims. Each check refuses by throwing.
+import ipaddr from 'ipaddr.js'
+import type { Network } from '../config-values.ts'
+import { CoatcheckError } from '../errors.ts'
+import { grants } from '../oauth/token-set.ts'
+import type { Session } from '../session/sessions.ts'
+import type { Route } from './routes.ts'
+
+/** Whether an address lies in one of the networks. IPv4 inside IPv6 (`::ffff:10.0.0.1`) counts as IPv4. */
+export function isWithin(address: string | undefined, networks: readonly Network[]): boolean {
+  if (address === undefined || !ipaddr.isValid(address)) return false
+  const parsed = ipaddr.process(address)
+  return networks.some(([network, bits]) => parsed.kind() === network.kind() && parsed.match(network, bits))
+}
+
+/** @throws CoatcheckError `forbidden` */
+export function requireAddress(route: Route, address: string | undefined): void {
+  const { allowIps, denyIps } = route
+  if (allowIps.length === 0 && denyIps.length === 0) return
+  if (isWithin(address, denyIps) || (allowIps.length > 0 && !isWithin(address, allowIps))) {
+    throw new CoatcheckError('forbidden', 'address_refused')
+  }
+}
+
+/**
+ * What the session must have been granted, be, or have done.
+ * @throws CoatcheckError `insufficient_scope`, `forbidden` or `step_up_required`
+ */
+export function requireGrants({ require }: Route, { holding }: Session, loginUrl: string): void {
+  if (!grants(holding.tokens, require.scope))
+    throw new CoatcheckError('insufficient_scope', 'scope_missing', { loginUrl })
+  for (const name in require.claims) {
+    if (!matches(holding.claims[name], require.claims[name])) throw new CoatcheckError('forbidden', 'claim_missing')
+  }
+  if (require.acr.length > 0 && !require.acr.includes(holding.acr ?? '')) {
+    const stronger = `${loginUrl}?acr_values=${encodeURIComponent(require.acr.join(' '))}`
+    throw new CoatcheckError('step_up_required', 'acr_missing', { loginUrl: stronger })
+  }
+}
+
+/** A claim matches a value that it equals or contains; a list of values asks for any one of them. */
+function matches(claim: unknown, wanted: unknown): boolean {
+  const values = Array.isArray(wanted) ? wanted : [wanted]
+  const has = Array.isArray(claim) ? claim : [claim]
+  return values.some((value) => has.includes(value))
+}

@@ -1,0 +1,105 @@
+// Which route a request target belongs to, and the one canonical path under which it is matched and forwarded. Pure.
+import type { RouteConfig } from '../config.ts'
+
+/** A request target in the one form that is matched and forwarded. */
+export interface Target {
+  /** Percent-encoding only where it is needed, no dot segments, nothing that two servers could read in two ways. */
+  readonly path: string
+  /** From the question mark on, byte for byte; empty without one. */
+  readonly query: string
+}
+
+/** A route, with everything that can be worked out once. */
+export interface Route extends RouteConfig {
+  readonly origin: string
+  /** Path of the upstream URL, without a slash at the end. */
+  readonly basePath: string
+  /** For the header `Allow`. */
+  readonly allow: string
+  /** Whether a session is looked for. */
+  readonly usesSession: boolean
+}
+
+const printable = /^\/[\x21-\x7e]*$/
+const plain = /^[A-Za-z0-9\-_~!$&'()*+,;=:@/]*$/
+const absoluteForm = /^https?:\/\/[^/?#]*/i
+/** What an upstream could take for a separator, an end or a step: `/`, `\`, control characters, or an encoding of one. */
+const treacherous = /%(?:2f|5c|[01][0-9a-f]|7f|25[0-9a-f]{2})|[\\#]/i
+const dotSegment = /\/\.{1,2}(?:;[^/]*)?(?=\/|$)/
+const longest = 16_384
+
+/**
+ * The canonical form of a request target, or `undefined` if it has none: encoded slashes and backslashes, NUL and other
+ * control characters, double encoding, dot segments and bad UTF-8 are refused, never repaired.
+ */
+export function canonicalTarget(target: string): Target | undefined {
+  // A proxy in front may use the absolute form (RFC 9112, section 3.2.2); its authority decides nothing here.
+  const origin = target.charCodeAt(0) === 47 ? target : target.replace(absoluteForm, '') || '/'
+  const at = origin.indexOf('?')
+  const raw = at === -1 ? origin : origin.slice(0, at)
+  const query = at === -1 ? '' : origin.slice(at)
+  if (query !== '' && !/^[\x21-\x7e]*$/.test(query)) return undefined
+  if (origin.length > longest || query.includes('#')) return undefined
+  if (plain.test(raw) && raw.charCodeAt(0) === 47) return { path: raw, query }
+  if (!printable.test(raw) || treacherous.test(raw)) return undefined
+  try {
+    decodeURIComponent(raw)
+  } catch {
+    return undefined
+  }
+  const path = raw.replace(/%([0-9a-f]{2})/gi, (encoded, hex: string) => {
+    const char = String.fromCharCode(Number.parseInt(hex, 16))
+    return /[A-Za-z0-9\-._~]/.test(char) ? char : encoded.toUpperCase()
+  })
+  return dotSegment.test(path) ? undefined : { path, query }
+}
+
+/** Finds the route of a canonical path: the longest prefix that ends on a segment boundary. */
+export type RouteMatcher = (path: string) => Route | undefined
+
+export function routeMatcher(configs: readonly RouteConfig[]): RouteMatcher {
+  const routes = new Map(configs.map((config) => [config.path, prepared(config)]))
+  const root = routes.get('/')
+  return (path) => {
+    for (let end = path.length; end > 0; end = path.lastIndexOf('/', end - 1)) {
+      const route = routes.get(path.slice(0, end))
+      if (route) return route
+    }
+    return root
+  }
+}
+
+function prepared(config: RouteConfig): Route {
+  return {
+    ...config,
+    origin: config.upstream.origin,
+    basePath: config.upstream.pathname.replace(/\/$/, ''),
+    allow: config.methods.join(', '),
+    usesSession: config.token !== 'none',
+  }
+}
+
+/**
+ * Path and query for the upstream: the prefix of the route replaced by the path of its upstream. `undefined` when what
+ * remains would begin like an authority (`//host`).
+ */
+export function upstreamPath(route: Route, { path, query }: Target): string | undefined {
+  const rest = route.path === '/' ? path : path.slice(route.path.length)
+  const full = `${route.basePath}${rest}` || '/'
+  return full.startsWith('//') ? undefined : full + query
+}
+
+/**
+ * What a `Location` of the upstream means in the browser: a path of this route, or `undefined` for everything that leads
+ * elsewhere.
+ */
+export function browserLocation(route: Route, location: string, requestPath: string): string | undefined {
+  const base = `${route.origin}${requestPath}`
+  const url = URL.canParse(location, base) ? new URL(location, base) : undefined
+  if (url?.origin !== route.origin || url.username || url.password) return undefined
+  const inside = url.pathname === route.basePath || url.pathname.startsWith(`${route.basePath}/`)
+  if (!inside) return undefined
+  const prefix = route.path === '/' ? '' : route.path
+  const path = `${prefix}${url.pathname.slice(route.basePath.length)}` || '/'
+  return path.startsWith('//') ? undefined : `${path}${url.search}${url.hash}`
+}

@@ -1,0 +1,189 @@
+// Node transport: from undici's parser to the browser's socket, bytes untouched, without a web Request or Response between.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import type { HttpBindings } from '@hono/node-server'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import type { Context } from 'hono'
+import { Client, type Dispatcher, errors, Pool } from 'undici'
+import { CoatcheckError } from '../errors.ts'
+import type { Exchange, Transport, UpstreamCall } from '../platform.ts'
+
+/**
+ * undici marks a pool as busy for good when an idle client refuses a request synchronously. A refusal leaves the
+ * client idle, so it can be told from a full one.
+ */
+class SafeClient extends Client {
+  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    return super.dispatch(options, handler) || this.stats.size === 0
+  }
+}
+
+/** Settings of one connection pool; there is one pool for every upstream origin. */
+const poolOptions: Pool.Options = {
+  connections: 256,
+  pipelining: 1,
+  allowH2: false,
+  connectTimeout: 5_000,
+  keepAliveTimeout: 30_000,
+  keepAliveMaxTimeout: 600_000,
+  // Server-sent events may be silent for long; a browser that leaves ends the call.
+  bodyTimeout: 0,
+  maxHeaderSize: 65_536,
+  factory: (origin: URL, options: object) => new SafeClient(origin, options),
+}
+
+/** Methods whose effect does not multiply when a request is sent again (RFC 9110, section 9.2.2). */
+const repeatable = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+export interface UndiciTransport {
+  readonly transport: Transport
+  /** Closes idle connections; waits for busy ones. */
+  close(): Promise<void>
+}
+
+export function undiciTransport(): UndiciTransport {
+  const pools = new Map<string, Pool>()
+
+  function poolFor(origin: string): Pool {
+    const known = pools.get(origin)
+    if (known) return known
+    const pool = new Pool(origin, poolOptions)
+    pools.set(origin, pool)
+    return pool
+  }
+
+  return {
+    transport(call, exchange, c: Context<{ Bindings: HttpBindings }>) {
+      const { incoming, outgoing } = c.env
+      return new Promise((resolve, reject) => {
+        send(poolFor(call.origin), call, exchange, incoming, outgoing, resolve, reject, repeatable.has(call.method))
+      })
+    },
+    async close() {
+      await Promise.all([...pools.values()].map((pool) => pool.close()))
+    },
+  }
+}
+
+function send(
+  pool: Pool,
+  call: UpstreamCall,
+  exchange: Exchange,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  resolve: (answer: Response | undefined) => void,
+  reject: (error: unknown) => void,
+  mayRepeat: boolean,
+): void {
+  let controller: Dispatcher.DispatchController | undefined
+  let state: 'waiting' | 'streaming' | 'withheld' | 'over' = 'waiting'
+  let paused = false
+
+  const onClose = () => {
+    if (state === 'over' || outgoing.writableFinished) return
+    if (state === 'streaming') call.broken('client_gone')
+    const wasWaiting = state === 'waiting'
+    state = 'over'
+    controller?.abort(new Error('The browser went away'))
+    if (wasWaiting) resolve(RESPONSE_ALREADY_SENT)
+  }
+  const onDrain = () => {
+    paused = false
+    controller?.resume()
+  }
+
+  const handler: Dispatcher.DispatchHandler = {
+    onRequestStart(started) {
+      controller = started
+      if (state === 'over') started.abort(new Error('The browser went away'))
+    },
+    onResponseStart(_, status, headers) {
+      if (status < 200 || state !== 'waiting') return
+      const out = call.receive(status, headers)
+      if (out === undefined) {
+        state = 'withheld'
+        return
+      }
+      state = 'streaming'
+      outgoing.writeHead(status, out)
+      // Without a length the first byte may be long in coming: the browser gets to know the head at once.
+      if (headers['content-length'] === undefined) outgoing.flushHeaders()
+      resolve(RESPONSE_ALREADY_SENT)
+    },
+    onResponseData(_, chunk) {
+      if (state !== 'streaming' || outgoing.write(chunk)) return
+      controller?.pause()
+      if (paused) return
+      paused = true
+      outgoing.once('drain', onDrain)
+    },
+    onResponseEnd() {
+      if (state === 'withheld') resolve(undefined)
+      else outgoing.end()
+      state = 'over'
+      outgoing.off('close', onClose)
+    },
+    onResponseError(_, error) {
+      const before = state
+      state = 'over'
+      outgoing.off('close', onClose)
+      if (before === 'streaming') {
+        call.broken('upstream_reset')
+        // Cutting the connection is the only honest way to say that the rest is missing.
+        outgoing.destroy()
+      } else if (before === 'withheld') resolve(undefined)
+      else if (before === 'waiting' && mayRepeat && isStaleConnection(error)) {
+        send(pool, call, exchange, incoming, outgoing, resolve, reject, false)
+      } else if (before === 'waiting') reject(failure(error))
+    },
+  }
+
+  outgoing.once('close', onClose)
+  pool.dispatch(
+    {
+      path: call.path,
+      method: call.method as Dispatcher.HttpMethod,
+      headers: call.headers,
+      headersTimeout: call.timeout,
+      body: exchange.hasBody ? bodyOf(incoming, call.bodyLimit) : null,
+    },
+    handler,
+  )
+}
+
+/** The request body; one without an announced length is counted on the way. */
+function bodyOf(incoming: IncomingMessage, limit: number): Readable {
+  return incoming.headers['content-length'] === undefined ? Readable.from(limited(incoming, limit)) : incoming
+}
+
+async function* limited(incoming: IncomingMessage, limit: number): AsyncGenerator<Uint8Array> {
+  let length = 0
+  for await (const chunk of incoming) {
+    length += chunk.length
+    if (length > limit) throw new CoatcheckError('body_too_large', 'body_too_large')
+    yield chunk
+  }
+}
+
+/** An idle connection that the upstream closed just when it was used again: the request was never looked at. */
+function isStaleConnection(error: Error & { code?: string }): boolean {
+  return error.code === 'UND_ERR_SOCKET' || error.code === 'ECONNRESET' || error.code === 'EPIPE'
+}
+
+function failure(error: Error & { code?: string }): CoatcheckError {
+  if (error instanceof CoatcheckError) return error
+  if (error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError) {
+    return new CoatcheckError('upstream_timeout', 'timeout', {}, error)
+  }
+  if (isStaleConnection(error)) return new CoatcheckError('upstream_unreachable', 'upstream_reset', {}, error)
+  const isGarbage = error.code?.startsWith('HPE_') || error.name === 'HTTPParserError' || !isNetworkError(error)
+  if (isGarbage) return new CoatcheckError('upstream_invalid', 'upstream_garbage', {}, error)
+  return new CoatcheckError('upstream_unreachable', 'unreachable', {}, error)
+}
+
+/** Errors of the system's network calls, and undici's own time-out for connecting. */
+function isNetworkError(error: Error & { code?: string; errors?: unknown }): boolean {
+  return (
+    /^(E[A-Z]+|UND_ERR_CONNECT_TIMEOUT|CERT_|ERR_TLS|UNABLE_|DEPTH_|SELF_)/.test(error.code ?? '') || 'errors' in error
+  )
+}

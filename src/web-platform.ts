@@ -1,0 +1,38 @@
+// A platform of nothing but web standards: what `createCoatcheck` uses where no runtime says otherwise.
+import type { Context } from 'hono'
+import type { Config } from './config.ts'
+import { isLogged, logLine } from './observability.ts'
+import type { Exchange, HeaderRecord, Platform } from './platform.ts'
+import { memoryStore } from './stores/memory.ts'
+import { fetchTransport } from './upstream/fetch.ts'
+
+/** The runtime's `fetch`, a store in memory, events as JSON lines on the console. */
+export function webPlatform(config: Config): Platform {
+  const now = Date.now
+  return {
+    now,
+    fetch: (url, init) => fetch(url, init as RequestInit),
+    transport: fetchTransport((request) => fetch(request)),
+    store: memoryStore(now),
+    log: (event) => {
+      if (isLogged(event, config.log.level)) console.log(JSON.stringify(logLine(event, now())))
+    },
+    waitUntil: () => {},
+    exchange: webExchange,
+  }
+}
+
+/** A request as the Fetch standard has it. The address of its sender is not part of that. */
+export function webExchange(c: Context, peer?: string): Exchange {
+  const { raw } = c.req
+  const headers: Record<string, string> = {}
+  for (const [name, value] of raw.headers) headers[name] = value
+  return {
+    method: raw.method,
+    target: raw.url.slice(raw.url.indexOf('/', raw.url.indexOf('//') + 2)),
+    peer,
+    encrypted: raw.url.startsWith('https:'),
+    hasBody: raw.body !== null,
+    headers: headers satisfies HeaderRecord,
+  }
+}

@@ -1,0 +1,76 @@
+// coatcheck on Cloudflare Workers: the same application, its configuration and secrets from bindings.
+import { waitUntil } from 'cloudflare:workers'
+import type { Context } from 'hono'
+import { type Coatcheck, createCoatcheck } from './app.ts'
+import type { Config, ConfigInput } from './config.ts'
+import { isLogged, logLine } from './observability.ts'
+import type { HeaderList, Platform } from './platform.ts'
+import { memoryStore } from './stores/memory.ts'
+import { fetchTransport } from './upstream/fetch.ts'
+import { webExchange } from './web-platform.ts'
+
+/** What the Worker is bound to. Everything that is a string can be named as `${NAME}` in the configuration. */
+export interface WorkerBindings {
+  /** The configuration document, as JSON text or as a JSON variable. */
+  COATCHECK_CONFIG?: string | ConfigInput
+  /** The files of the single-page application. */
+  ASSETS?: { fetch(request: Request): Promise<Response> }
+  [name: string]: unknown
+}
+
+/** A Worker with the configuration in a module of its own; without one it is read from `COATCHECK_CONFIG`. */
+export function createWorker(document?: ConfigInput): {
+  fetch(request: Request, env: WorkerBindings): Promise<Response>
+} {
+  let coatcheck: Coatcheck | undefined
+  return {
+    async fetch(request, env) {
+      coatcheck ??= createCoatcheck(document ?? configFrom(env), {
+        env,
+        platform: (config) => workerPlatform(config, env),
+      })
+      return coatcheck.fetch(request, env)
+    },
+  }
+}
+
+export default createWorker()
+
+function configFrom({ COATCHECK_CONFIG: config }: WorkerBindings): ConfigInput {
+  if (config === undefined)
+    throw new Error('The Worker needs the variable COATCHECK_CONFIG with the configuration as JSON')
+  // Whatever it is, readConfig checks it from the ground up.
+  return typeof config === 'string' ? (JSON.parse(config) as ConfigInput) : config
+}
+
+function workerPlatform(config: Config, { ASSETS }: WorkerBindings): Platform {
+  const now = Date.now
+  const platform: Platform = {
+    now,
+    fetch: (url, init) => fetch(url, init as RequestInit),
+    transport: fetchTransport((request) => fetch(request)),
+    store: memoryStore(now),
+    log: (event) => {
+      if (isLogged(event, config.log.level)) console.log(JSON.stringify(logLine(event, now())))
+    },
+    waitUntil,
+    exchange: (c) => webExchange(c, c.req.raw.headers.get('cf-connecting-ip') ?? undefined),
+  }
+  if (ASSETS) platform.asset = (c, path, headers) => assetFrom(ASSETS, c, path, headers)
+  return platform
+}
+
+async function assetFrom(
+  assets: NonNullable<WorkerBindings['ASSETS']>,
+  c: Context,
+  path: string,
+  headers: HeaderList,
+): Promise<Response | undefined> {
+  // The binding redirects `/index.html` to `/`: it is asked for what it would redirect to.
+  const url = new URL(path.replace(/\/index\.html$/, '/'), c.req.url)
+  const found = await assets.fetch(new Request(url, { method: c.req.method, headers: c.req.raw.headers }))
+  if (found.status === 404) return undefined
+  const answer = new Response(found.body, found)
+  for (let at = 0; at < headers.length; at += 2) answer.headers.set(headers[at] ?? '', headers[at + 1] ?? '')
+  return answer
+}

@@ -1,0 +1,298 @@
+// An OpenID provider under the test's control: honest by default, and hostile in exactly the way a test asks for.
+import { randomBytes } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose'
+import { bodyOf, listen, type TestServer } from './http-server.ts'
+
+/** Stands in every token and code, so that a test can look for it wherever nothing of it may be. */
+export const canary = 'CANARY'
+
+export interface Recorded {
+  readonly method: string
+  readonly path: string
+  readonly headers: IncomingMessage['headers']
+  readonly query: URLSearchParams
+  readonly body: URLSearchParams
+}
+
+/** What an endpoint answers; `undefined` lets the honest answer through. */
+export interface Answer {
+  status?: number
+  headers?: Record<string, string>
+  body: string | Buffer | object
+}
+type Fault = (request: Recorded, response: ServerResponse) => Answer | undefined | Promise<Answer | undefined>
+
+/** Everything a test can turn. Change it at any time; it counts from the next request on. */
+export interface Behaviour {
+  /** Seconds; `undefined` leaves `expires_in` out. */
+  expiresIn: number | undefined
+  refreshTokens: boolean
+  rotate: boolean
+  /** JWT access tokens, else opaque ones. */
+  jwtAccessTokens: boolean
+  /** Padding of the access token, in characters, to make it large. */
+  accessTokenPadding: number
+  refreshTokenPadding: number
+  idTokenOnRefresh: boolean
+  scope: string | undefined
+  user: { sub: string; [claim: string]: unknown }
+  userinfo: Record<string, unknown> | undefined
+  /** Changes claims and header of an ID token before it is signed. */
+  idToken: (claims: Record<string, unknown>, header: Record<string, unknown>) => void
+  /** Changes a signed ID token. */
+  signedIdToken: (jwt: string) => string | Promise<string>
+  /** Changes a token response. */
+  tokenResponse: (response: Record<string, unknown>) => void
+  /** Changes the authorization response. */
+  callback: (parameters: URLSearchParams) => void
+  /** Changes the metadata. */
+  metadata: (metadata: Record<string, unknown>) => void
+  /** Replaces the answer of an endpoint, by its path. */
+  faults: Record<string, Fault>
+}
+
+export interface AuthorizationServer extends TestServer {
+  readonly issuer: string
+  readonly behaviour: Behaviour
+  readonly requests: Recorded[]
+  /** Requests to one path, such as `/token`. */
+  to(path: string): Recorded[]
+  /** Redemptions of refresh tokens that were already spent. Each of them revoked a login. */
+  readonly reuses: string[]
+  readonly clientId: string
+  readonly clientSecret: string
+  readonly publicKeys: JWK[]
+  /** Makes a new signing key; the old one is published no more. */
+  rotateKeys(): Promise<void>
+  /** The private key in use, for forging. */
+  signingKey(): CryptoKey
+}
+
+export const honest = (): Behaviour => ({
+  expiresIn: 300,
+  refreshTokens: true,
+  rotate: true,
+  jwtAccessTokens: true,
+  accessTokenPadding: 0,
+  refreshTokenPadding: 0,
+  idTokenOnRefresh: true,
+  scope: undefined,
+  user: { sub: 'alice', name: 'Alice', email: 'alice@example.com' },
+  userinfo: undefined,
+  idToken: () => {},
+  signedIdToken: (jwt) => jwt,
+  tokenResponse: () => {},
+  callback: () => {},
+  metadata: () => {},
+  faults: {},
+})
+
+export async function startAuthorizationServer(): Promise<AuthorizationServer> {
+  const behaviour = honest()
+  const requests: Recorded[] = []
+  const reuses: string[] = []
+  const clientId = 'test-client'
+  const clientSecret = `${canary}-client-secret`
+  const codes = new Map<string, { challenge: string; nonce: string; redirectUri: string; authTime: number }>()
+  /** Refresh tokens by value: the family they belong to, and whether they were spent. */
+  const refreshTokens = new Map<string, { family: string; spent: boolean }>()
+  const revokedFamilies = new Set<string>()
+  const pushed = new Map<string, URLSearchParams>()
+  let keys: { privateKey: CryptoKey; jwk: JWK }
+  const publicKeys: JWK[] = []
+
+  async function rotateKeys() {
+    const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true })
+    const jwk = { ...(await exportJWK(publicKey)), kid: randomBytes(4).toString('hex'), use: 'sig', alg: 'RS256' }
+    keys = { privateKey, jwk }
+    publicKeys.splice(0, publicKeys.length, jwk)
+  }
+  await rotateKeys()
+
+  const server = await listen((request, response) => {
+    handle(request, response).catch((error) => {
+      response.statusCode = 500
+      response.end(String(error))
+    })
+  })
+  const issuer = server.url
+
+  async function handle(incoming: IncomingMessage, response: ServerResponse) {
+    const url = new URL(incoming.url ?? '/', issuer)
+    const body = new URLSearchParams((await bodyOf(incoming)).toString())
+    const request: Recorded = {
+      method: incoming.method ?? '',
+      path: url.pathname,
+      headers: incoming.headers,
+      query: url.searchParams,
+      body,
+    }
+    requests.push(request)
+    const fault = await behaviour.faults[url.pathname]?.(request, response)
+    if (response.headersSent || response.destroyed) return
+    const answer = fault ?? (await endpoints[url.pathname]?.(request)) ?? { status: 404, body: 'not here' }
+    const isJson = typeof answer.body === 'object' && !Buffer.isBuffer(answer.body)
+    response.writeHead(answer.status ?? 200, {
+      'content-type': isJson ? 'application/json' : 'text/plain',
+      'cache-control': 'no-store',
+      ...answer.headers,
+    })
+    response.end(isJson ? JSON.stringify(answer.body) : (answer.body as string | Buffer))
+  }
+
+  const endpoints: Record<string, (request: Recorded) => Answer | Promise<Answer>> = {
+    '/.well-known/openid-configuration': () => {
+      const metadata: Record<string, unknown> = {
+        issuer,
+        authorization_endpoint: `${issuer}/authorize`,
+        token_endpoint: `${issuer}/token`,
+        jwks_uri: `${issuer}/jwks`,
+        userinfo_endpoint: `${issuer}/userinfo`,
+        revocation_endpoint: `${issuer}/revoke`,
+        end_session_endpoint: `${issuer}/end-session`,
+        response_types_supported: ['code'],
+        subject_types_supported: ['public'],
+        id_token_signing_alg_values_supported: ['RS256'],
+        code_challenge_methods_supported: ['S256'],
+        authorization_response_iss_parameter_supported: true,
+      }
+      behaviour.metadata(metadata)
+      return { body: metadata }
+    },
+    '/jwks': () => ({ body: { keys: publicKeys } }),
+    '/par': ({ body }) => {
+      const requestUri = `urn:ietf:params:oauth:request_uri:${randomBytes(8).toString('hex')}`
+      pushed.set(requestUri, body)
+      return { status: 201, body: { request_uri: requestUri, expires_in: 60 } }
+    },
+    '/authorize': ({ query }) => {
+      const parameters = pushed.get(query.get('request_uri') ?? '') ?? query
+      const code = `${canary}-code-${randomBytes(12).toString('hex')}`
+      codes.set(code, {
+        challenge: parameters.get('code_challenge') ?? '',
+        nonce: parameters.get('nonce') ?? '',
+        redirectUri: parameters.get('redirect_uri') ?? '',
+        authTime: Math.floor(Date.now() / 1_000),
+      })
+      const callback = new URL(parameters.get('redirect_uri') ?? '')
+      const answer = new URLSearchParams({ code, state: parameters.get('state') ?? '', iss: issuer })
+      behaviour.callback(answer)
+      callback.search = answer.toString()
+      return { status: 302, headers: { location: callback.href }, body: '' }
+    },
+    '/token': async (request) => {
+      if (!isClient(request)) return { status: 401, body: { error: 'invalid_client' } }
+      const { body } = request
+      if (body.get('grant_type') === 'authorization_code') {
+        const code = codes.get(body.get('code') ?? '')
+        codes.delete(body.get('code') ?? '')
+        const challenge = await s256(body.get('code_verifier') ?? '')
+        if (!code || code.challenge !== challenge || code.redirectUri !== body.get('redirect_uri')) {
+          return { status: 400, body: { error: 'invalid_grant' } }
+        }
+        const { nonce, authTime } = code
+        return { body: await issue(randomBytes(6).toString('hex'), { nonce, auth_time: authTime }, true) }
+      }
+      const token = body.get('refresh_token') ?? ''
+      const known = refreshTokens.get(token)
+      if (known?.spent) {
+        reuses.push(token)
+        revokedFamilies.add(known.family)
+      }
+      if (!known || revokedFamilies.has(known.family)) {
+        return {
+          status: 400,
+          body: { error: 'invalid_grant', error_description: `${canary} grant request is invalid` },
+        }
+      }
+      if (behaviour.rotate) known.spent = true
+      return { body: await issue(known.family, {}, behaviour.idTokenOnRefresh, behaviour.rotate) }
+    },
+    '/userinfo': () =>
+      behaviour.userinfo
+        ? { body: behaviour.userinfo }
+        : { body: { sub: behaviour.user.sub, picture: 'https://example.com/a.png' } },
+    '/revoke': ({ body }) => {
+      const known = refreshTokens.get(body.get('token') ?? '')
+      if (known) revokedFamilies.add(known.family)
+      return { body: '' }
+    },
+    '/end-session': () => ({ body: 'signed out' }),
+  }
+
+  function isClient({ headers, body }: Recorded): boolean {
+    const basic = Buffer.from(headers.authorization?.slice(6) ?? '', 'base64').toString()
+    const [id, secret] = basic.includes(':')
+      ? basic.split(':').map(decodeURIComponent)
+      : [body.get('client_id'), body.get('client_secret')]
+    return id === clientId && secret === clientSecret
+  }
+
+  async function issue(family: string, extra: Record<string, unknown>, withIdToken: boolean, withRefreshToken = true) {
+    const now = Math.floor(Date.now() / 1_000)
+    const { expiresIn, user } = behaviour
+    const padding = 'x'.repeat(behaviour.accessTokenPadding)
+    const accessToken = behaviour.jwtAccessTokens
+      ? await sign({
+          sub: user.sub,
+          aud: 'api',
+          canary,
+          padding,
+          jti: randomBytes(6).toString('hex'),
+          exp: now + (expiresIn ?? 300),
+        })
+      : `${canary}-at-${randomBytes(12).toString('hex')}${padding}`
+    const response: Record<string, unknown> = { access_token: accessToken, token_type: 'Bearer' }
+    if (expiresIn !== undefined) response.expires_in = expiresIn
+    if (behaviour.scope !== undefined) response.scope = behaviour.scope
+    if (behaviour.refreshTokens && withRefreshToken) {
+      const refreshToken = `${canary}-rt-${randomBytes(12).toString('hex')}${'x'.repeat(behaviour.refreshTokenPadding)}`
+      refreshTokens.set(refreshToken, { family, spent: false })
+      response.refresh_token = refreshToken
+    }
+    if (withIdToken) {
+      const claims: Record<string, unknown> = {
+        ...user,
+        iss: issuer,
+        aud: clientId,
+        iat: now,
+        exp: now + 300,
+        sid: family,
+        canary,
+        ...extra,
+      }
+      const header: Record<string, unknown> = { alg: 'RS256', kid: keys.jwk.kid }
+      behaviour.idToken(claims, header)
+      response.id_token = await behaviour.signedIdToken(await sign(claims, header))
+    }
+    behaviour.tokenResponse(response)
+    return response
+  }
+
+  async function sign(
+    claims: Record<string, unknown>,
+    header: Record<string, unknown> = { alg: 'RS256', kid: keys.jwk.kid },
+  ) {
+    return new SignJWT(claims).setProtectedHeader(header as { alg: string }).sign(keys.privateKey)
+  }
+
+  return {
+    ...server,
+    issuer,
+    behaviour,
+    requests,
+    to: (path) => requests.filter((request) => request.path === path),
+    reuses,
+    clientId,
+    clientSecret,
+    publicKeys,
+    rotateKeys,
+    signingKey: () => keys.privateKey,
+  }
+}
+
+async function s256(verifier: string): Promise<string> {
+  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier))
+  return Buffer.from(digest).toString('base64url')
+}
