@@ -1,6 +1,6 @@
 // The whole server on one screen: what is served where, and everything wired to everything else.
-import { type Context, Hono } from 'hono'
-import { problemResponse } from './answers.ts'
+import { type Context, Hono, type Next } from 'hono'
+import { problemResponse, seeOther } from './answers.ts'
 import type { Config, ConfigInput } from './config.ts'
 import { readConfig } from './config-reader.ts'
 import { createApi } from './endpoints/api.ts'
@@ -17,7 +17,7 @@ import { createEndings } from './session/endings.ts'
 import { createSealer } from './session/seal.ts'
 import { createSessions } from './session/sessions.ts'
 import { createSpa } from './spa.ts'
-import { clientAddressOf } from './upstream/client-address.ts'
+import { cameInsecurely, clientAddressOf } from './upstream/client-address.ts'
 import { rateLimit } from './upstream/rate-limit.ts'
 import { canonicalTarget, routeMatcher } from './upstream/routes.ts'
 import { webPlatform } from './web-platform.ts'
@@ -46,6 +46,7 @@ export function createCoatcheck(
   const platform = (options.platform ?? webPlatform)(config)
   const { now, log, store } = platform
 
+  const isSecure = config.publicUrl.startsWith('https:')
   const sealer = createSealer(config.session.keys, `${config.publicUrl} ${config.session.cookieName}`, now)
   const cookies = createCookies(config)
   const endings = createEndings(now)
@@ -74,6 +75,8 @@ export function createCoatcheck(
   }
 
   const app = new Hono()
+  if (isSecure) app.use('/auth/*', strictTransport)
+  if (isSecure && config.trustedProxies.length > 0) app.use(refuseInsecure)
   serveAt(app, loginPath, { GET: login.start })
   serveAt(app, '/auth/callback', { GET: login.finish })
   serveAt(app, '/auth/session', { GET: session.show, POST: session.extend })
@@ -100,9 +103,25 @@ export function createCoatcheck(
     return isPage(c) ? errorPage(code, details, loginPath) : problemResponse(code, details)
   })
 
+  /** Navigations that came by http start again by https; a call that did has leaked already and must be noticed. */
+  async function refuseInsecure(c: Context, next: Next): Promise<Response | undefined> {
+    const exchange = platform.exchange(c)
+    if (!cameInsecurely(exchange, config.trustedProxies)) {
+      await next()
+      return undefined
+    }
+    const isNavigation =
+      exchange.method === 'GET' && (headerText(exchange.headers, 'accept') ?? '').includes('text/html')
+    const target = canonicalTarget(exchange.target)
+    if (!isNavigation || target === undefined) throw new CoatcheckError('forbidden', 'insecure_transport')
+    return seeOther(`${config.publicUrl}${target.path}${target.query}`)
+  }
+
   function report({ code, reason, cause }: CoatcheckError): void {
     if (code === 'internal_error') log({ event: 'internal.error', reason, ...whatWasThrown(cause) })
-    else if (reason !== 'session_absent') log({ event: 'request.refused', code, reason })
+    // Upstream failures were told with their route; that nobody is signed in is no news.
+    else if (reason !== 'session_absent' && !code.startsWith('upstream_'))
+      log({ event: 'request.refused', code, reason })
   }
 
   /** Whether a person is looking: a navigation to one of our own endpoints. */
@@ -112,6 +131,12 @@ export function createCoatcheck(
   }
 
   return Object.assign(app, { config, notReady })
+}
+
+/** A year, as browsers want it at least (ASVS 3.4.1). */
+async function strictTransport(c: Context, next: Next): Promise<void> {
+  await next()
+  c.res.headers.set('strict-transport-security', 'max-age=31536000')
 }
 
 type Handler = (c: Context) => Promise<Response>

@@ -65,7 +65,6 @@ export function nodeExchange(incoming: IncomingMessage): Exchange {
     method,
     target: url,
     peer: socket.remoteAddress,
-    encrypted: 'encrypted' in socket,
     hasBody: (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined,
     headers,
   }

@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
+import { createAdminServer, createMetrics, type Metrics } from './admin.ts'
 import { problem } from './answers.ts'
 import { type Coatcheck, createCoatcheck } from './app.ts'
 import type { ConfigInput } from './config.ts'
@@ -41,23 +42,32 @@ export interface RunningServer {
  */
 export async function serve(document: ConfigInput, options: ServeOptions = {}): Promise<RunningServer> {
   let platform: NodePlatform | undefined
+  let metrics: Metrics | undefined
   const coatcheck = createCoatcheck(document, {
     env: options.env ?? process.env,
     platform: (config) => {
-      const log = options.log ?? stdoutLog(config.log.level)
+      const write = options.log ?? stdoutLog(config.log.level)
+      if (config.admin) metrics = createMetrics()
       platform = nodePlatform(config, {
         root: options.root ?? '.',
-        log: (event) => isLogged(event, config.log.level) && log(event),
+        log: (event) => {
+          metrics?.count(event)
+          if (isLogged(event, config.log.level)) write(event)
+        },
       })
       return platform
     },
   })
-  const { listen } = coatcheck.config
+  const { listen, admin } = coatcheck.config
   const server = createHttpServer(coatcheck)
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(listen.port, listen.host, resolve)
-  })
+  const servers = [{ server, address: listen }]
+  if (admin && metrics) servers.push({ server: createAdminServer(admin, metrics) as Server, address: admin.listen })
+  try {
+    for (const { server, address } of servers) await listening(server, address)
+  } catch (error) {
+    for (const { server } of servers) server.close()
+    throw error
+  }
   const url = urlOf(server.address() as AddressInfo)
   platform?.log({ event: 'server.listening', url })
   // Metadata is fetched now so that the first login need not wait; a failure is only the next login's business.
@@ -67,11 +77,18 @@ export async function serve(document: ConfigInput, options: ServeOptions = {}): 
     coatcheck,
     async close() {
       platform?.log({ event: 'server.stopping' })
-      await drain(server)
+      await Promise.all(servers.map(({ server }) => drain(server)))
       await platform?.close()
       platform?.log({ event: 'server.stopped' })
     },
   }
+}
+
+function listening(server: Server, { host, port }: { host: string; port: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, resolve)
+  })
 }
 
 function urlOf({ address, family, port }: AddressInfo): string {

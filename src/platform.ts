@@ -39,8 +39,6 @@ export interface Exchange {
   readonly target: string
   /** Address of the other end of the connection, if the runtime knows it. */
   readonly peer: string | undefined
-  /** Whether the connection itself is TLS. */
-  readonly encrypted: boolean
   /** Whether the request has a body. */
   readonly hasBody: boolean
   /** All headers, names in lower case. A header that came more than once is joined as HTTP allows. */

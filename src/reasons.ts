@@ -19,6 +19,7 @@ export const reasons = {
   body_too_large: 'The request body is larger than bodyLimit of the route.',
   rate_limited: 'The caller used up the rateLimit of the route.',
   method_refused: 'The method is not served here.',
+  insecure_transport: 'A trusted proxy says that the request came over plain http, and publicUrl is https.',
   no_such_path: 'Neither an endpoint, nor a route, nor a file has this path.',
   provider_unknown: 'The request names a provider that is not configured.',
   // Sessions

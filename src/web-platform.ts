@@ -31,7 +31,6 @@ export function webExchange(c: Context, peer?: string): Exchange {
     method: raw.method,
     target: raw.url.slice(raw.url.indexOf('/', raw.url.indexOf('//') + 2)),
     peer,
-    encrypted: raw.url.startsWith('https:'),
     hasBody: raw.body !== null,
     headers: headers satisfies HeaderRecord,
   }

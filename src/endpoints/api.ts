@@ -1,7 +1,7 @@
 // One call of an API, from the browser's request to the upstream's answer: each step is called from here and returns here.
 import type { Context } from 'hono'
 import type { Config } from '../config.ts'
-import { CoatcheckError } from '../errors.ts'
+import { CoatcheckError, errorCodes } from '../errors.ts'
 import type { Refresher } from '../oauth/refresh.ts'
 import { type Exchange, headerText, type Platform, type UpstreamCall } from '../platform.ts'
 import { requireDataDestination, requireSameOrigin } from '../security.ts'
@@ -39,6 +39,50 @@ export function createApi({ config, platform, sessions, refresher, clientAddress
     throw new CoatcheckError(code, reason, { setCookie, loginUrl: loginPath })
   }
 
+  /** Sends the call as often as it takes: a refused token is worth one refresh and one more try. */
+  async function forward(call: ForwardedCall, c: Context): Promise<Response> {
+    const { session, exchange } = call
+    // Only when there is a session to refresh, and nothing that would have to be sent twice.
+    const mayRetry = session?.holding.tokens.refreshToken !== undefined && !exchange.hasBody
+    const answer = await platform.transport(upstreamCall(call, mayRetry), exchange, c)
+    if (answer) return answer
+    if (session) await refresher.renewRefused(session, session.holding.tokens.accessToken)
+    return (await platform.transport(upstreamCall(call, false), exchange, c)) as Response
+  }
+
+  function upstreamCall(
+    { route, path, exchange, address, session }: ForwardedCall,
+    mayWithhold: boolean,
+  ): UpstreamCall {
+    const { method, headers, hasBody } = exchange
+    return {
+      origin: route.origin,
+      path,
+      method,
+      headers: towardsUpstream(headers, {
+        authorization: session && `Bearer ${session.holding.tokens.accessToken}`,
+        contentLength: hasBody ? headerText(headers, 'content-length') : undefined,
+        clientAddress: address,
+        proto,
+        host,
+      }),
+      timeout: route.timeout,
+      bodyLimit: route.bodyLimit,
+      receive(status, answer) {
+        if (mayWithhold && status === 401 && isInvalidToken(headerText(answer, 'www-authenticate'))) return undefined
+        const location = headerText(answer, 'location')
+        const rewritten = location === undefined ? undefined : browserLocation(route, location, path)
+        if (location !== undefined && rewritten === undefined) {
+          platform.log({ event: 'upstream.redirect_blocked', route: route.path, reason: 'upstream_redirect' })
+        }
+        const setCookie = session ? sessions.cookiesFor(session) : []
+        return towardsBrowser(answer, { fromSession: route.usesSession, setCookie, location: rewritten })
+      },
+      broken: (reason) =>
+        platform.log({ event: 'upstream.failed', route: route.path, code: 'upstream_unreachable', reason }),
+    }
+  }
+
   return async function api(route, target, exchange, c) {
     const { headers, method } = exchange
     requireSameOrigin(headers, config.publicUrl, route.csrf)
@@ -48,51 +92,42 @@ export function createApi({ config, platform, sessions, refresher, clientAddress
     }
     const address = clientAddress(exchange)
     requireAddress(route, address)
-    const length = headerText(headers, 'content-length')
-    if (Number(length ?? 0) > route.bodyLimit) throw new CoatcheckError('body_too_large', 'body_too_large')
+    if (Number(headers['content-length'] ?? 0) > route.bodyLimit) {
+      throw new CoatcheckError('body_too_large', 'body_too_large')
+    }
     const path = upstreamPath(route, target)
     if (path === undefined) throw new CoatcheckError('bad_request', 'target_malformed')
 
     const session = await sessionFor(route, exchange)
     if (route.rateLimit) await rateLimit(route, session, address)
-    if (session) {
-      await refresher.ensureFresh(session)
-      requireGrants(route, session, loginPath)
-      await sessions.touch(session)
-    }
-
-    const contentLength = exchange.hasBody ? length : undefined
-    const facts = { clientAddress: address, proto, host, contentLength }
-    const send = (isLastTry: boolean) => {
-      const authorization = session && `Bearer ${session.holding.tokens.accessToken}`
-      const call: UpstreamCall = {
-        origin: route.origin,
-        path,
-        method,
-        headers: towardsUpstream(headers, { ...facts, authorization }),
-        timeout: route.timeout,
-        bodyLimit: route.bodyLimit,
-        receive(status, answer) {
-          if (status === 401 && !isLastTry && isInvalidToken(headerText(answer, 'www-authenticate'))) return undefined
-          const location = headerText(answer, 'location')
-          const rewritten = location === undefined ? undefined : browserLocation(route, location, path)
-          if (location !== undefined && rewritten === undefined) {
-            platform.log({ event: 'upstream.redirect_blocked', route: route.path, reason: 'upstream_redirect' })
-          }
-          const setCookie = session ? sessions.cookiesFor(session) : []
-          return towardsBrowser(answer, { fromSession: route.usesSession, setCookie, location: rewritten })
-        },
-        broken: (reason) =>
-          platform.log({ event: 'upstream.failed', route: route.path, code: 'upstream_unreachable', reason }),
+    try {
+      if (session) {
+        await refresher.ensureFresh(session)
+        requireGrants(route, session, loginPath)
+        await sessions.touch(session)
       }
-      return platform.transport(call, exchange, c)
+      return await forward({ route, path, exchange, address, session }, c)
+    } catch (error) {
+      throw withRoute(error, route, session)
     }
-
-    // A refused token is worth one refresh and one more try, when there is a session to refresh and nothing to resend.
-    const mayRetry = session?.holding.tokens.refreshToken !== undefined && !exchange.hasBody
-    const answer = await send(!mayRetry)
-    if (answer) return answer
-    if (session) await refresher.renewRefused(session, session.holding.tokens.accessToken)
-    return (await send(true)) as Response
   }
+
+  /** The error as it leaves this route: told to the operator, and with the cookies that would be lost with it. */
+  function withRoute(error: unknown, { path: route }: Route, session: Session | undefined): unknown {
+    if (!(error instanceof CoatcheckError)) return error
+    const { code, reason, details } = error
+    if (code.startsWith('upstream_')) platform.log({ event: 'upstream.failed', route, code, reason })
+    const loginUrl = errorCodes[code].status === 401 ? { loginUrl: loginPath } : {}
+    const setCookie = details.setCookie ?? (session ? sessions.cookiesFor(session) : [])
+    return new CoatcheckError(code, reason, { ...loginUrl, ...details, setCookie }, error)
+  }
+}
+
+/** One request on its way along a route. */
+interface ForwardedCall {
+  readonly route: Route
+  readonly path: string
+  readonly exchange: Exchange
+  readonly address: string | undefined
+  readonly session: Session | undefined
 }

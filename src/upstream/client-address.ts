@@ -1,4 +1,4 @@
-// The address of the browser, as far as it can be trusted.
+// What the proxies in front say of the browser, as far as they can be trusted: its address, and whether it came by TLS.
 import ipaddr from 'ipaddr.js'
 import type { Network } from '../config-values.ts'
 import { type Exchange, headerText } from '../platform.ts'
@@ -23,4 +23,11 @@ export function clientAddressOf(trustedProxies: readonly Network[]): ClientAddre
     }
     return client
   }
+}
+
+/** Whether a trusted proxy says that the browser came to it over plain http. */
+export function cameInsecurely({ peer, headers }: Exchange, trustedProxies: readonly Network[]): boolean {
+  if (!isWithin(peer, trustedProxies)) return false
+  const proto = headerText(headers, 'x-forwarded-proto')?.split(',')[0]?.trim().toLowerCase()
+  return proto !== undefined && proto !== 'https'
 }
