@@ -1,9 +1,28 @@
 import { defineConfig } from 'vitest/config'
 
+/** Black-box suites: the same files, over sockets, against Node and against real workerd. */
+const overSockets = ['test/runtime/**/*.test.ts', 'test/security/**/*.test.ts']
+/** In these folders, tests that only make sense on Node: raw bytes on the socket, a clock that is moved by hand. */
+const nodeOnly = '**/*.node.test.ts'
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     testTimeout: 20_000,
     hookTimeout: 60_000,
+    projects: [
+      {
+        extends: true,
+        test: { name: 'node', include: ['test/**/*.test.ts'], env: { COATCHECK_TEST_RUNTIME: 'node' } },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'workerd',
+          include: overSockets,
+          exclude: [nodeOnly],
+          env: { COATCHECK_TEST_RUNTIME: 'workerd' },
+        },
+      },
+    ],
   },
 })

@@ -1,67 +1,85 @@
-// coatcheck itself, on a free port, with an authorization server and an API of the test's own.
+// coatcheck itself, on Node or on workerd, with an authorization server and an API of the test's own.
 import { randomBytes } from 'node:crypto'
 import type { ConfigInput } from '../../src/config.ts'
-import { type RunningServer, serve } from '../../src/node.ts'
+import { serve } from '../../src/node.ts'
 import type { LogEvent } from '../../src/observability.ts'
 import { type AuthorizationServer, startAuthorizationServer } from './authorization-server.ts'
 import { type Browser, createBrowser } from './browser.ts'
 import { closeAfterTest, freePort } from './http-server.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
+import { serveOnWorkerd } from './workerd.ts'
+
+/** The runtime this project of the test run is for; see vitest.config.ts. */
+export const runtime = process.env.COATCHECK_TEST_RUNTIME === 'workerd' ? 'workerd' : 'node'
 
 export const sessionKey = (id = 1) => `${id}:${randomBytes(32).toString('base64url')}`
 
 export interface World {
   readonly as: AuthorizationServer
   readonly api: Upstream
+  /** Where the browser reaches coatcheck. */
   readonly url: string
+  /** What coatcheck believes its address to be. */
+  readonly publicUrl: string
   readonly config: ConfigInput
-  readonly events: LogEvent[]
-  readonly server: RunningServer
+  /** A new browser, with an empty cookie jar. */
   browser(): Browser
-  /** Events of one kind. */
+  /** All events logged so far, and those of one kind. */
+  events(): LogEvent[]
   logged<Name extends LogEvent['event']>(name: Name): Extract<LogEvent, { event: Name }>[]
 }
 
-type Overrides =
-  | Partial<ConfigInput>
-  | ((parts: { as: AuthorizationServer; api: Upstream; config: ConfigInput }) => Partial<ConfigInput>)
+interface Parts {
+  as: AuthorizationServer
+  api: Upstream
+  config: ConfigInput
+}
+
+/**
+ * Changes to the configuration that most tests begin with. As a function it runs before coatcheck starts: the place to
+ * make the authorization server misbehave from the first request on.
+ */
+export type Overrides = Partial<ConfigInput> | ((parts: Parts) => Partial<ConfigInput>)
 
 /** Starts the three servers; they end with the test. */
 export async function startWorld(overrides: Overrides = {}): Promise<World> {
   const as = closeAfterTest(await startAuthorizationServer())
   const api = closeAfterTest(await startUpstream())
+  return startCoatcheck(as, api, overrides)
+}
+
+/** Starts coatcheck beside servers that are there already, such as a second instance of it. */
+export async function startCoatcheck(
+  as: AuthorizationServer,
+  api: Upstream,
+  overrides: Overrides = {},
+): Promise<World> {
   const port = await freePort()
-  const url = `http://127.0.0.1:${port}`
-  const base = configFor({ as, api, url, port })
+  const base = configFor(as, api, port)
   const config = { ...base, ...(typeof overrides === 'function' ? overrides({ as, api, config: base }) : overrides) }
-  const events: LogEvent[] = []
-  const server = closeAfterTest(await serve(config, { env: {}, log: (event) => events.push(event) }))
+  const { url, events } = await (runtime === 'workerd' ? serveOnWorkerd(config) : serveOnNode(config))
   return {
     as,
     api,
     url,
+    publicUrl: config.publicUrl,
     config,
-    events,
-    server,
     browser: () => createBrowser(url, config.publicUrl),
-    logged: (name) => events.filter((event): event is never => event.event === name),
+    events,
+    logged: (name) => events().filter((event): event is never => event.event === name),
   }
 }
 
-/** The configuration most tests begin with: one provider, and a route of each kind. */
-export function configFor({
-  as,
-  api,
-  url,
-  port,
-}: {
-  as: AuthorizationServer
-  api: Upstream
-  url: string
-  port: number
-}): ConfigInput {
+async function serveOnNode(config: ConfigInput): Promise<{ url: string; events: () => LogEvent[] }> {
+  const events: LogEvent[] = []
+  const { url } = closeAfterTest(await serve(config, { env: {}, log: (event) => events.push(event) }))
+  return { url, events: () => events }
+}
+
+/** One provider, and a route of each kind. */
+function configFor(as: AuthorizationServer, api: Upstream, port: number): ConfigInput {
   return {
-    publicUrl: url,
+    publicUrl: `http://app.localhost:${port}`,
     listen: { host: '127.0.0.1', port },
     session: { keys: [sessionKey()] },
     providers: [
