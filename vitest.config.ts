@@ -9,6 +9,7 @@ export default defineConfig({
   test: {
     testTimeout: 20_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 8_000 } },
     projects: [
       {
         extends: true,
@@ -21,6 +22,7 @@ export default defineConfig({
           include: overSockets,
           exclude: [nodeOnly],
           env: { COATCHECK_TEST_RUNTIME: 'workerd' },
+          globalSetup: 'test/support/worker-bundle.ts',
         },
       },
     ],

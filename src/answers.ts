@@ -18,6 +18,14 @@ export interface PlainAnswer {
   body: string
 }
 
+/** The headers in which an error says more. */
+export function detailHeaders({ allow, retryAfter, setCookie = [] }: ErrorDetails): [name: string, value: string][] {
+  const headers = setCookie.map((cookie): [string, string] => ['set-cookie', cookie])
+  if (allow !== undefined) headers.push(['allow', allow])
+  if (retryAfter !== undefined) headers.push(['retry-after', String(retryAfter)])
+  return headers
+}
+
 /** JSON leaves out what is undefined. */
 type Undefinable<T> = { [K in keyof T]: T[K] | undefined }
 
@@ -28,10 +36,7 @@ export function problem(code: ErrorCode, details: ErrorDetails = {}): PlainAnswe
     ['content-type', 'application/problem+json'],
     [errorHeader, code],
   ]
-  headers.push(...Object.entries(ownAnswerHeaders))
-  if (details.allow !== undefined) headers.push(['allow', details.allow])
-  if (details.retryAfter !== undefined) headers.push(['retry-after', String(details.retryAfter)])
-  for (const cookie of details.setCookie ?? []) headers.push(['set-cookie', cookie])
+  headers.push(...Object.entries(ownAnswerHeaders), ...detailHeaders(details))
   const { detail, loginUrl } = details
   return {
     status,

@@ -1,6 +1,6 @@
 // The kinds of value a setting can have (durations, sizes, keys, URLs, networks), each with what is wrong with a bad one.
 import ipaddr from 'ipaddr.js'
-import { z } from 'zod'
+import * as z from 'zod'
 
 const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const sizes = { B: 1, KB: 1_024, MB: 1_048_576, GB: 1_073_741_824 }

@@ -1,5 +1,5 @@
 // Every setting once: name, type, default, unit, meaning. The JSON Schema and docs/configuration.md are made from this.
-import { z } from 'zod'
+import * as z from 'zod'
 import {
   duration,
   isLoopback,

@@ -1,6 +1,6 @@
 // What a person sees when coatcheck itself has something to say: short pages that need nothing and run nothing.
 import { html } from 'hono/html'
-import { ownAnswerHeaders } from './answers.ts'
+import { detailHeaders, ownAnswerHeaders } from './answers.ts'
 import { type ErrorCode, type ErrorDetails, errorCodes } from './errors.ts'
 import { randomText } from './session/seal.ts'
 import { errorHeader } from './wire.ts'
@@ -12,8 +12,7 @@ interface Page {
   text: readonly string[]
   links: readonly { href: string; label: string }[]
   code?: ErrorCode
-  setCookie?: readonly string[]
-  retryAfter?: number | undefined
+  details?: ErrorDetails
 }
 
 const style = `
@@ -26,7 +25,7 @@ const style = `
   a + a { background: none; color: inherit; outline: 1px solid currentColor }
   code { opacity: .7 }`
 
-async function page({ status, title, text, links, code, setCookie = [], retryAfter }: Page): Promise<Response> {
+async function page({ status, title, text, links, code, details = {} }: Page): Promise<Response> {
   const nonce = randomText(12)
   const headers = new Headers({
     ...ownAnswerHeaders,
@@ -35,8 +34,7 @@ async function page({ status, title, text, links, code, setCookie = [], retryAft
     'cross-origin-opener-policy': 'same-origin',
   })
   if (code) headers.set(errorHeader, code)
-  if (retryAfter !== undefined) headers.set('retry-after', String(retryAfter))
-  for (const cookie of setCookie) headers.append('set-cookie', cookie)
+  for (const [name, value] of detailHeaders(details)) headers.append(name, value)
   const body = await html`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -59,7 +57,7 @@ export function errorPage(code: ErrorCode, details: ErrorDetails, startAgain: st
   const { status, title } = errorCodes[code]
   const text = [details.detail ?? advice[code] ?? 'You can start again.']
   const links = [{ href: startAgain, label: 'Start again' }]
-  return page({ status, title, text, links, code, setCookie: details.setCookie ?? [], retryAfter: details.retryAfter })
+  return page({ status, title, text, links, code, details })
 }
 
 const advice: Partial<Record<ErrorCode, string>> = {

@@ -49,6 +49,15 @@ interface Flight {
   busyUntil: number
 }
 
+/**
+ * What names one redemption: the refresh token, and the generation that spends it, because a server that does not rotate
+ * gives the same token again. `undefined` when there is nothing to spend.
+ */
+function spendingOf({ holding }: Session): string | undefined {
+  const { refreshToken } = holding.tokens
+  return refreshToken === undefined ? undefined : `${holding.generation} ${refreshToken}`
+}
+
 export function createRefresher(
   config: Pick<Config, 'refresh'>,
   {
@@ -69,8 +78,8 @@ export function createRefresher(
   const flights = new LRUCache<string, Flight>({ max: 50_000, ttl: Math.max(replayWindow, leaseTime), perf: { now } })
 
   /** Redeems the session's refresh token, or learns what came of somebody else's redemption of it. */
-  async function successorOf(session: Session, refreshToken: string): Promise<Successor> {
-    const key = `successor:${await sealer.hash('refresh token', refreshToken)}`
+  async function successorOf(session: Session, spending: string): Promise<Successor> {
+    const key = `successor:${await sealer.hash('refresh token', spending)}`
     const deadline = now() + leaseTime
     for (;;) {
       const known = await recall(key)
@@ -130,12 +139,12 @@ export function createRefresher(
   }
 
   /** Runs a refresh and leaves its outcome where the requests beside and after it look. */
-  async function fly(session: Session, refreshToken: string): Promise<Successor> {
-    const flight: Flight = flights.get(refreshToken) ?? { busyUntil: 0 }
+  async function fly(session: Session, spending: string): Promise<Successor> {
+    const flight: Flight = flights.get(spending) ?? { busyUntil: 0 }
     flight.busyUntil = now() + leaseTime
-    flights.set(refreshToken, flight)
+    flights.set(spending, flight)
     try {
-      flight.successor = await successorOf(session, refreshToken)
+      flight.successor = await successorOf(session, spending)
       return flight.successor
     } catch (error) {
       if (error instanceof CoatcheckError && error.code === 'session_expired') {
@@ -152,8 +161,8 @@ export function createRefresher(
   /** Catches up with refreshes that happened here since the browser got its cookie. */
   function catchUp(session: Session): Flight | undefined {
     for (let round = 0; round < longestCatchUp; round++) {
-      const { refreshToken } = session.holding.tokens
-      const flight = refreshToken === undefined ? undefined : flights.get(refreshToken)
+      const spending = spendingOf(session)
+      const flight = spending === undefined ? undefined : flights.get(spending)
       if (!flight?.successor) return flight
       sessions.adopt(session, flight.successor)
     }
@@ -161,9 +170,9 @@ export function createRefresher(
   }
 
   async function renewNow(session: Session): Promise<void> {
-    const { refreshToken } = session.holding.tokens
-    if (refreshToken === undefined) throw new CoatcheckError('reauth_required', 'refresh_token_absent')
-    sessions.adopt(session, await fly(session, refreshToken))
+    const spending = spendingOf(session)
+    if (spending === undefined) throw new CoatcheckError('reauth_required', 'refresh_token_absent')
+    sessions.adopt(session, await fly(session, spending))
   }
 
   return {
@@ -174,11 +183,11 @@ export function createRefresher(
         if (round === longestCatchUp) throw unavailable('response_malformed')
         await renewNow(session)
       }
-      const { tokens } = session.holding
-      if (!isStale(tokens, now()) || tokens.refreshToken === undefined) return
+      const spending = spendingOf(session)
+      if (!isStale(session.holding.tokens, now()) || spending === undefined) return
       // Still good: one refresh runs behind this request, and the next one finds its outcome.
       const busy = flight !== undefined && flight.busyUntil > now()
-      if (!busy) waitUntil(fly(session, tokens.refreshToken).catch(() => {}))
+      if (!busy) waitUntil(fly(session, spending).catch(() => {}))
     },
 
     async renewRefused(session, refused) {

@@ -17,7 +17,8 @@ export function isWithin(address: string | undefined, networks: readonly Network
 export function requireAddress(route: Route, address: string | undefined): void {
   const { allowIps, denyIps } = route
   if (allowIps.length === 0 && denyIps.length === 0) return
-  if (isWithin(address, denyIps) || (allowIps.length > 0 && !isWithin(address, allowIps))) {
+  // An address that nobody knows is on no list, and so not admitted by any.
+  if (address === undefined || isWithin(address, denyIps) || (allowIps.length > 0 && !isWithin(address, allowIps))) {
     throw new CoatcheckError('forbidden', 'address_refused')
   }
 }

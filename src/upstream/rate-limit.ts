@@ -1,5 +1,6 @@
 // How often a route may be called by one session, user or address.
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
+import RateLimiterMemory from 'rate-limiter-flexible/lib/RateLimiterMemory.js'
+import RateLimiterRes from 'rate-limiter-flexible/lib/RateLimiterRes.js'
 import { CoatcheckError } from '../errors.ts'
 import type { Session } from '../session/sessions.ts'
 import type { Route } from './routes.ts'

@@ -43,7 +43,7 @@ export interface Behaviour {
   /** Changes a signed ID token. */
   signedIdToken: (jwt: string) => string | Promise<string>
   /** Changes a token response. */
-  tokenResponse: (response: Record<string, unknown>) => void
+  tokenResponse: (response: Record<string, unknown>) => void | Promise<void>
   /** Changes the authorization response. */
   callback: (parameters: URLSearchParams) => void
   /** Changes the metadata. */
@@ -266,7 +266,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
       behaviour.idToken(claims, header)
       response.id_token = await behaviour.signedIdToken(await sign(claims, header))
     }
-    behaviour.tokenResponse(response)
+    await behaviour.tokenResponse(response)
     return response
   }
 

@@ -6,6 +6,7 @@ export interface BrowserResponse {
   readonly headers: Headers
   readonly setCookie: string[]
   readonly text: string
+  readonly bytes: Buffer
   json(): any
 }
 
@@ -104,7 +105,8 @@ export function exchange(
       response.on('data', (chunk) => chunks.push(chunk))
       response.on('error', reject)
       response.on('end', () => {
-        const text = Buffer.concat(chunks).toString()
+        const bytes = Buffer.concat(chunks)
+        const text = bytes.toString()
         const all = new Headers()
         for (let at = 0; at < response.rawHeaders.length; at += 2) {
           all.append(response.rawHeaders[at] ?? '', response.rawHeaders[at + 1] ?? '')
@@ -114,6 +116,7 @@ export function exchange(
           headers: all,
           setCookie: response.headers['set-cookie'] ?? [],
           text,
+          bytes,
           json: () => JSON.parse(text),
         })
       })

@@ -1,37 +1,78 @@
-// coatcheck on real workerd, through wrangler's test harness. One workerd serves all tests of a file, one after another.
-import { afterAll } from 'vitest'
-import { createTestHarness } from 'wrangler'
+// coatcheck on real workerd: the bundle that wrangler would deploy, in a workerd process of its own.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { inject, onTestFinished } from 'vitest'
+import workerd from 'workerd'
 import type { ConfigInput } from '../../src/config.ts'
 import type { LogEvent } from '../../src/observability.ts'
+import { exchange } from './browser.ts'
 
-type Harness = ReturnType<typeof createTestHarness>
-
-let harness: Harness | undefined
-
-/** Starts (or starts anew, with empty memory) the Worker with this configuration. */
-export async function serveOnWorkerd(config: ConfigInput): Promise<{ url: string; events: () => LogEvent[] }> {
-  const worker = {
-    config: {
-      name: 'coatcheck',
-      main: 'src/worker.ts',
-      compatibility_date: '2026-10-20',
-      vars: { COATCHECK_CONFIG: JSON.stringify(config) },
-    },
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Folder with `worker.js`; see worker-bundle.ts. */
+    workerBundle: string
   }
-  const options = { workers: [worker] } as unknown as Parameters<Harness['update']>[0]
-  harness ??= createTestHarness()
-  await harness.update(options)
-  const { url } = await harness.listen()
-  harness.clearLogs()
-  return { url: url.origin, events: () => events(harness) }
 }
 
-function events(running: Harness | undefined): LogEvent[] {
-  const lines = running?.getLogs().map(({ message }) => message) ?? []
-  return lines.filter((line) => line.startsWith('{"level"')).map((line) => JSON.parse(line) as LogEvent)
+/** Starts the Worker with this configuration on its configured port; it ends with the test. */
+export async function serveOnWorkerd(config: ConfigInput): Promise<{ url: string; events: () => LogEvent[] }> {
+  const folder = await mkdtemp(join(tmpdir(), 'coatcheck-workerd-'))
+  const { port } = config.listen ?? {}
+  const file = join(folder, 'config.capnp')
+  await writeFile(file, capnp(config, `127.0.0.1:${port}`))
+  const child = spawn(workerd, ['serve', file, '--verbose', `--import-path=${inject('workerBundle')}`], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
+  onTestFinished(async () => {
+    await ended(child)
+    await rm(folder, { recursive: true })
+  })
+  const url = `http://127.0.0.1:${port}`
+  await untilReady(url, child, () => output)
+  return { url, events: () => eventsIn(output) }
 }
 
-afterAll(async () => {
-  await harness?.close()
-  harness = undefined
-})
+function capnp(config: ConfigInput, address: string): string {
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = .worker),
+    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+  ],
+  sockets = [(name = "http", address = "${address}", http = (), service = "main")],
+);
+const worker :Workerd.Worker = (
+  modules = [(name = "worker.js", esModule = embed "/worker.js")],
+  compatibilityDate = "2026-10-20",
+  bindings = [(name = "COATCHECK_CONFIG", json = ${JSON.stringify(JSON.stringify(config))})],
+);
+`
+}
+
+async function untilReady(url: string, child: ChildProcess, output: () => string): Promise<void> {
+  const deadline = Date.now() + 15_000
+  for (;;) {
+    const answer = await exchange(new URL('/healthz', url), 'GET', {}).catch(() => undefined)
+    if (answer?.status === 200) return
+    if (answer || child.exitCode !== null || Date.now() > deadline)
+      throw new Error(`workerd is not ready: ${answer?.text}\n${output()}`)
+    await new Promise((resolve) => setTimeout(resolve, 15))
+  }
+}
+
+function eventsIn(output: string): LogEvent[] {
+  const lines = output.match(/\{"level":"[^\n]*\}/g) ?? []
+  return lines.map((line) => JSON.parse(line) as LogEvent)
+}
+
+async function ended(child: ChildProcess): Promise<unknown> {
+  if (child.exitCode !== null || child.signalCode !== null) return undefined
+  const exit = new Promise((resolve) => child.once('exit', resolve))
+  // Asked politely it would wait for its idle connections.
+  child.kill('SIGKILL')
+  return exit
+}
