@@ -100,7 +100,7 @@ export function createCoatcheck(
     const told = error instanceof CoatcheckError ? error : new CoatcheckError('internal_error', 'unexpected', {}, error)
     report(told)
     const { code, details } = told
-    return isPage(c) ? errorPage(code, details, loginPath) : problemResponse(code, details)
+    return isPage(c) ? errorPage(code, details, details.loginUrl ?? loginPath) : problemResponse(code, details)
   })
 
   /** Navigations that came by http start again by https; a call that did has leaked already and must be noticed. */

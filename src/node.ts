@@ -1,7 +1,9 @@
 // coatcheck on Node: listen, refuse early what is no proper request, drain at the end.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { getRequestListener } from '@hono/node-server'
+import { getRequestListener, type HttpBindings } from '@hono/node-server'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import type { Hono } from 'hono'
 import { createAdminServer, createMetrics, type Metrics } from './admin.ts'
 import { problem } from './answers.ts'
 import { type Coatcheck, createCoatcheck } from './app.ts'
@@ -12,6 +14,8 @@ import { isLogged, type Log } from './observability.ts'
 import { canonicalTarget } from './upstream/routes.ts'
 
 export { type NodePlatform, nodePlatform } from './node-platform.ts'
+
+type FetchCallback = Parameters<typeof getRequestListener>[0]
 
 /** Room for the cookies of a crowded domain; Node's own 16 KB would lock such a user out (431). Bytes. */
 const maxHeaderSize = 65_536
@@ -25,6 +29,8 @@ export interface ServeOptions {
   root?: string
   /** Takes the events instead of stdout. */
   log?: Log
+  /** Makes an application of your own around coatcheck: `(coatcheck) => new Hono().get('/hello', ...).route('/', coatcheck)`. */
+  mount?: (coatcheck: Coatcheck) => Hono
 }
 
 export interface RunningServer {
@@ -59,7 +65,7 @@ export async function serve(document: ConfigInput, options: ServeOptions = {}): 
     },
   })
   const { listen, admin } = coatcheck.config
-  const server = createHttpServer(coatcheck)
+  const server = createHttpServer(options.mount?.(coatcheck) ?? coatcheck)
   const servers = [{ server, address: listen }]
   if (admin && metrics) servers.push({ server: createAdminServer(admin, metrics) as Server, address: admin.listen })
   try {
@@ -95,8 +101,15 @@ function urlOf({ address, family, port }: AddressInfo): string {
   return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }
 
-function createHttpServer(coatcheck: Coatcheck): Server {
-  const listener = getRequestListener(coatcheck.fetch, {
+function createHttpServer(app: Hono): Server {
+  // Hono answers HEAD with a copy of the answer to GET, and the copy of one that was sent already looks like a new one.
+  const answerHead = async (request: Request, env: HttpBindings) => {
+    const answer = await app.fetch(request, env)
+    return env.outgoing.headersSent ? RESPONSE_ALREADY_SENT : answer
+  }
+  const answer = (request: Request, env: HttpBindings) =>
+    request.method === 'HEAD' ? answerHead(request, env) : app.fetch(request, env)
+  const listener = getRequestListener(answer as FetchCallback, {
     // Only what Hono cannot even make a request of ends here.
     errorHandler: () => new Response(null, { status: 400 }),
   })

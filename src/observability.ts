@@ -22,6 +22,8 @@ export type LogEvent =
   | { event: 'refresh.failed'; provider: string; session: string; reason: Reason; sessionKept: boolean }
   | { event: 'userinfo.failed'; provider: string; reason: Reason }
   | { event: 'upstream.failed'; route: string; code: ErrorCode; reason: Reason }
+  | { event: 'client.gone'; route: string }
+  | { event: 'stream.ended'; route: string; session: string }
   | { event: 'upstream.redirect_blocked'; route: string; reason: Reason }
   | { event: 'request.refused'; code: ErrorCode; reason: Reason; route?: string | undefined }
   | { event: 'internal.error'; reason: Reason; error: string; at?: string | undefined }
@@ -49,6 +51,8 @@ export const levels: Record<EventName, Level> = {
   'refresh.failed': 'warn',
   'userinfo.failed': 'warn',
   'upstream.failed': 'warn',
+  'client.gone': 'debug',
+  'stream.ended': 'info',
   'upstream.redirect_blocked': 'warn',
   'request.refused': 'info',
   'internal.error': 'error',

@@ -70,6 +70,11 @@ export interface UpstreamCall {
   receive(status: number, headers: HeaderRecord): HeaderList | undefined
   /** Told when an answer that had begun broke off. */
   broken(reason: 'upstream_reset' | 'client_gone'): void
+  /**
+   * Asked about an answer of no announced length: `abort` is called when the session it belongs to ends. Returns what
+   * to call when the answer is complete.
+   */
+  watch?(abort: () => void): () => void
 }
 
 /**

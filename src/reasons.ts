@@ -74,7 +74,7 @@ export const reasons = {
   upstream_garbage: 'The upstream did not speak proper HTTP.',
   upstream_redirect: 'The upstream redirected to an address outside its route; the Location was removed.',
   upstream_token_refused: 'The upstream refused a fresh access token (invalid_token).',
-  client_gone: 'The browser went away before the answer was complete.',
+  client_gone: 'The browser went away before the upstream answered.',
   // Ourselves
   store_failed: 'The store could not answer.',
   unexpected: 'A defect in coatcheck, or in something it was given; the error class is in `error`.',

@@ -78,9 +78,20 @@ export function createApi({ config, platform, sessions, refresher, clientAddress
         const setCookie = session ? sessions.cookiesFor(session) : []
         return towardsBrowser(answer, { fromSession: route.usesSession, setCookie, location: rewritten })
       },
-      broken: (reason) =>
-        platform.log({ event: 'upstream.failed', route: route.path, code: 'upstream_unreachable', reason }),
+      broken(reason) {
+        if (reason === 'client_gone') platform.log({ event: 'client.gone', route: route.path })
+        else platform.log({ event: 'upstream.failed', route: route.path, code: 'upstream_unreachable', reason })
+      },
+      ...(session && { watch: (abort: () => void) => watchSession(session, route, abort) }),
     }
+  }
+
+  /** A stream does not outlive its session. */
+  function watchSession(session: Session, { path: route }: Route, abort: () => void): () => void {
+    return sessions.whenOver(session, () => {
+      platform.log({ event: 'stream.ended', route, session: session.id })
+      abort()
+    })
   }
 
   return async function api(route, target, exchange, c) {

@@ -132,7 +132,8 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
         const told =
           error instanceof CoatcheckError ? error : new CoatcheckError('login_failed', 'unexpected', {}, error)
         log({ event: 'login.failed', provider: login.provider, reason: told.reason, detail: told.details.detail })
-        throw new CoatcheckError(told.code, told.reason, { ...told.details, setCookie: [loginCookie] }, error)
+        const loginUrl = startAgain(login.returnTo)
+        throw new CoatcheckError(told.code, told.reason, { ...told.details, loginUrl, setCookie: [loginCookie] }, error)
       }
     },
   }
@@ -171,8 +172,13 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
     const { session } = await sessions.open(cookie)
     log({ event: 'login.stale', reason, signedIn: session !== undefined })
     if (session) return seeOther(returnTo, [])
-    return staleLoginPage(returnTo, `${loginPath}?returnTo=${encodeURIComponent(returnTo)}`)
+    return staleLoginPage(returnTo, startAgain(returnTo))
   }
+}
+
+/** Where a login that leads to the same place begins. */
+function startAgain(returnTo: string): string {
+  return `${loginPath}?returnTo=${encodeURIComponent(returnTo)}`
 }
 
 /** Errors that say "not without asking the user" (OpenID Connect Core, section 3.1.2.6). */

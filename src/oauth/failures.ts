@@ -48,6 +48,11 @@ function byCode({ code, cause }: ClientError): Reason {
   }
 }
 
+/** Whether the server says that it cannot revoke tokens of this kind (RFC 7009, section 2.2.1). */
+export function isUnsupportedTokenType(error: unknown): boolean {
+  return error instanceof ResponseBodyError && error.error === 'unsupported_token_type'
+}
+
 /** Reasons that say the server was not able to answer, and nothing about who is signing in. */
 const transient = new Set<Reason>(['timeout', 'unreachable', 'server_error', 'discovery_failed'])
 

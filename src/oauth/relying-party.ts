@@ -6,7 +6,7 @@ import type { Platform } from '../platform.ts'
 import type { SignIn } from '../session/sessions.ts'
 import { type AuthorizationServer, discovered } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
-import { reasonOf, refusedByServer } from './failures.ts'
+import { isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
 import { type TokenResponse, type TokenSet, tokenSet } from './token-set.ts'
 
 /** What is remembered of a login between its two halves. */
@@ -202,7 +202,8 @@ export function createRelyingParty(
         }
         await client.tokenRevocation(configuration, accessToken, { token_type_hint: 'access_token' })
       } catch (error) {
-        throw unavailable(reasonOf(error), error)
+        // A server need not be able to revoke access tokens (RFC 7009, section 2.2.1): they end by themselves.
+        if (!isUnsupportedTokenType(error)) throw unavailable(reasonOf(error), error)
       }
     },
 

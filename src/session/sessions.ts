@@ -87,6 +87,8 @@ export interface Sessions {
   adopt(session: Session, newer: RenewedHolding): void
   /** Whether the session was ended since it was opened. */
   isOver(session: Session): boolean
+  /** Calls `ended` once, when the session ends by a sign-out or by its time. Returns what takes that back. */
+  whenOver(session: Session, ended: () => void): () => void
   /** Ends a session for good; returns the `Set-Cookie`s that delete it. */
   end(session: Session): readonly string[]
   /** Ends a session of which only the id is known. */
@@ -191,6 +193,15 @@ export function createSessions(
 
     isOver: (session) => endings.isOver(session.id),
 
+    whenOver(session, ended) {
+      const timer = setTimeout(ended, Math.min(session.endsAt - now(), longestTimer))
+      const unwatch = endings.whenOver(session.id, ended)
+      return () => {
+        clearTimeout(timer)
+        unwatch()
+      }
+    },
+
     end(session) {
       endings.end(session.id, session.endsAt)
       return cookies.clearSession(session.cookieNames)
@@ -210,6 +221,9 @@ export function createSessions(
     }),
   }
 }
+
+/** Timers take no more than 31 bits of milliseconds; a session that lasts longer ends its streams at that. */
+const longestTimer = 2 ** 31 - 1
 
 const none: readonly string[] = []
 

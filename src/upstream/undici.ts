@@ -78,8 +78,10 @@ function send(
   let controller: Dispatcher.DispatchController | undefined
   let state: 'waiting' | 'streaming' | 'withheld' | 'over' = 'waiting'
   let paused = false
+  let unwatch: (() => void) | undefined
 
   const onClose = () => {
+    unwatch?.()
     if (state === 'over' || outgoing.writableFinished) return
     if (state === 'streaming') call.broken('client_gone')
     const wasWaiting = state === 'waiting'
@@ -106,8 +108,11 @@ function send(
       }
       state = 'streaming'
       outgoing.writeHead(status, out)
-      // Without a length the first byte may be long in coming: the browser gets to know the head at once.
-      if (headers['content-length'] === undefined) outgoing.flushHeaders()
+      if (headers['content-length'] === undefined) {
+        // The first byte may be long in coming. If it did not come with the head, the head goes alone.
+        process.nextTick(() => state === 'streaming' && outgoing.flushHeaders())
+        unwatch = call.watch?.(() => outgoing.destroy())
+      }
       resolve(RESPONSE_ALREADY_SENT)
     },
     onResponseData(_, chunk) {
@@ -118,12 +123,14 @@ function send(
       outgoing.once('drain', onDrain)
     },
     onResponseEnd() {
+      unwatch?.()
       if (state === 'withheld') resolve(undefined)
       else outgoing.end()
       state = 'over'
       outgoing.off('close', onClose)
     },
     onResponseError(_, error) {
+      unwatch?.()
       const before = state
       state = 'over'
       outgoing.off('close', onClose)

@@ -48,6 +48,10 @@ export interface Behaviour {
   callback: (parameters: URLSearchParams) => void
   /** Changes the metadata. */
   metadata: (metadata: Record<string, unknown>) => void
+  /** Whether a code is only redeemed with the verifier of its challenge. */
+  checksVerifier: boolean
+  /** Breaks every connection. */
+  away: boolean
   /** Replaces the answer of an endpoint, by its path. */
   faults: Record<string, Fault>
 }
@@ -85,6 +89,8 @@ export const honest = (): Behaviour => ({
   tokenResponse: () => {},
   callback: () => {},
   metadata: () => {},
+  checksVerifier: true,
+  away: false,
   faults: {},
 })
 
@@ -129,6 +135,8 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
       body,
     }
     requests.push(request)
+    if (behaviour.away) incoming.destroy()
+    if (incoming.destroyed) return
     const fault = await behaviour.faults[url.pathname]?.(request, response)
     if (response.headersSent || response.destroyed) return
     const answer = fault ?? (await endpoints[url.pathname]?.(request)) ?? { status: 404, body: 'not here' }
@@ -187,7 +195,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
       if (body.get('grant_type') === 'authorization_code') {
         const code = codes.get(body.get('code') ?? '')
         codes.delete(body.get('code') ?? '')
-        const challenge = await s256(body.get('code_verifier') ?? '')
+        const challenge = behaviour.checksVerifier ? await s256(body.get('code_verifier') ?? '') : code?.challenge
         if (!code || code.challenge !== challenge || code.redirectUri !== body.get('redirect_uri')) {
           return { status: 400, body: { error: 'invalid_grant' } }
         }

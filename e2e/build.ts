@@ -1,0 +1,6 @@
+// Builds the application once, before tests that run side by side would all want to.
+import { buildApp } from '../web-demo/build.ts'
+
+export default async function build(): Promise<void> {
+  await buildApp()
+}

@@ -1,0 +1,249 @@
+import { describe, expect, test } from 'vitest'
+import type { ConfigInput } from '../src/config.ts'
+import { ConfigError, readConfig } from '../src/config-reader.ts'
+import { sessionKey } from './support/coatcheck.ts'
+
+const good = (): ConfigInput => ({
+  publicUrl: 'https://app.example.com',
+  session: { keys: [sessionKey()] },
+  providers: [
+    {
+      id: 'main',
+      issuer: 'https://as.example.com',
+      clientId: 'app',
+      clientAuth: { method: 'client_secret_basic', secret: 'secret' },
+    },
+  ],
+  routes: [{ path: '/api/orders', upstream: 'https://orders.internal/v1', token: 'user' }],
+})
+
+/** The mistakes in a configuration that is good but for what `change` does to it. */
+function mistakes(change: (config: any) => void, env: Record<string, unknown> = {}): readonly string[] {
+  const config = good()
+  change(config)
+  try {
+    readConfig(config, env)
+    return []
+  } catch (error) {
+    if (error instanceof ConfigError) return error.mistakes
+    throw error
+  }
+}
+
+describe('readConfig()', () => {
+  test('fills in the defaults of the contract', () => {
+    const config = readConfig(good())
+    expect(config).toMatchObject({
+      publicUrl: 'https://app.example.com',
+      listen: { host: '127.0.0.1', port: 3000 },
+      trustedProxies: [],
+      session: {
+        storage: 'cookie',
+        idleTimeout: 1_800_000,
+        absoluteTimeout: 43_200_000,
+        cookieName: 'coatcheck',
+        sameSite: 'Strict',
+      },
+      store: { type: 'memory' },
+      refresh: { lead: 60_000, replayWindow: 120_000, timeout: 10_000 },
+    })
+    expect(config.session.claims).toEqual(['sub', 'name', 'email', 'picture'])
+    expect(config.providers[0]).toMatchObject({
+      scope: 'openid profile email offline_access',
+      par: 'auto',
+      jar: false,
+      dpop: false,
+    })
+    expect(config.routes[0]).toMatchObject({
+      methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
+      csrf: 'fetch-metadata',
+      timeout: 30_000,
+      bodyLimit: 10_485_760,
+    })
+  })
+
+  test('names every mistake at once, each with its path', () => {
+    const found = mistakes((config) => {
+      config.publicUrl = 'http://app.example.com'
+      config.session.keys = ['1:short']
+      config.providers[0].clientId = undefined
+      config.routes[0].upstream = 'orders'
+      config.routes.push(
+        { path: '/api/2', upstream: 'https://x.example' },
+        { path: '/api/3', token: 'user', upstream: 'https://x', nope: 1 },
+      )
+    })
+    expect(found).toEqual([
+      'publicUrl: must be https (http only on loopback)',
+      'session.keys[0]: must be 32 random bytes in base64url; make a key with `coatcheck keys`',
+      'providers[0].clientId: is required',
+      'routes[0].upstream: must be an absolute https URL',
+      'routes[1].token: must be none, user or user-or-none (a route without a token policy is refused)',
+      'routes[2].nope: is not a setting',
+    ])
+  })
+
+  test.each<[string, (config: any) => void, string]>([
+    ['an unknown setting', (c) => (c.colour = 'red'), 'colour: is not a setting'],
+    [
+      'a duration without a unit',
+      (c) => (c.session.idleTimeout = '30'),
+      'session.idleTimeout: must be a duration with a unit, such as "30s" or "15m"',
+    ],
+    ['a duration that is a number', (c) => (c.session.idleTimeout = 30), 'session.idleTimeout: must be a string'],
+    [
+      'a duration of nothing',
+      (c) => (c.session.idleTimeout = '0s'),
+      'session.idleTimeout: must be longer than nothing',
+    ],
+    [
+      'a size with an unknown unit',
+      (c) => (c.routes[0].bodyLimit = '10TB'),
+      'routes[0].bodyLimit: must be a size with a unit, such as "64KB" or "10MB"',
+    ],
+    [
+      'a public URL with a path',
+      (c) => (c.publicUrl = 'https://app.example.com/app'),
+      'publicUrl: must be an origin: no path and no query',
+    ],
+    [
+      'a public URL with a password',
+      (c) => (c.publicUrl = 'https://me:pw@app.example.com'),
+      'publicUrl: must not contain a user name or password',
+    ],
+    [
+      'an http issuer',
+      (c) => (c.providers[0].issuer = 'http://as.example.com'),
+      'providers[0].issuer: must be https (http only on loopback)',
+    ],
+    [
+      'an http issuer on loopback without saying so',
+      (c) => (c.providers[0].issuer = 'http://127.0.0.1:9'),
+      'providers[0].issuer: must be https (for an http issuer on loopback set allowInsecureRequests)',
+    ],
+    [
+      'an http upstream beyond loopback',
+      (c) => (c.routes[0].upstream = 'http://orders.internal'),
+      'routes[0].upstream: must be https (http on loopback, or with allowInsecureUpstream)',
+    ],
+    [
+      'an upstream with a query',
+      (c) => (c.routes[0].upstream = 'https://x/?a'),
+      'routes[0].upstream: must not have a query',
+    ],
+    [
+      'SameSite=None without embedding',
+      (c) => (c.session.sameSite = 'None'),
+      'session.sameSite: must not be None unless session.embedding is true',
+    ],
+    [
+      'two providers with one issuer',
+      (c) => c.providers.push({ ...c.providers[0], id: 'other' }),
+      'providers[1].issuer: must not be the issuer of providers[0]',
+    ],
+    [
+      'two routes with one path',
+      (c) => c.routes.push(c.routes[0]),
+      'routes[1].path: must not be the path of routes[0]',
+    ],
+    [
+      'a route over our own endpoints',
+      (c) => (c.routes[0].path = '/auth/login'),
+      "routes[0].path: must not be under /auth, /healthz or /readyz: those are coatcheck's own",
+    ],
+    [
+      'a route that is no plain path',
+      (c) => (c.routes[0].path = '/api/../x'),
+      'routes[0].path: must not contain dot segments',
+    ],
+    [
+      'a key of zeros',
+      (c) => (c.session.keys = [`1:${'A'.repeat(43)}`]),
+      'session.keys[0]: must be random; make a key with `coatcheck keys`',
+    ],
+    [
+      'a key number used twice',
+      (c) => (c.session.keys = [sessionKey(1), sessionKey(1)]),
+      'session.keys: must not use one number twice',
+    ],
+    [
+      'no key',
+      (c) => (c.session.keys = []),
+      'session.keys: must have at least one key; make one with `coatcheck keys`',
+    ],
+    ['no provider', (c) => (c.providers = []), 'providers: must name at least one provider'],
+    ['a scope without openid', (c) => (c.providers[0].scope = 'profile'), 'providers[0].scope: must contain openid'],
+    [
+      'a network that is none',
+      (c) => (c.trustedProxies = ['10.0.0.0/99']),
+      'trustedProxies[0]: must be an address or network such as "10.0.0.0/8"',
+    ],
+    ['a short admin token', (c) => (c.admin = { token: 'short' }), 'admin.token: must have at least 16 characters'],
+    [
+      'what this version cannot do',
+      (c) => (c.providers[0].dpop = true),
+      'providers[0].dpop: dpop is not available in this version',
+    ],
+  ])('refuses %s', (_, change, mistake) => {
+    expect(mistakes(change)).toEqual([mistake])
+  })
+
+  test('refuses authorization parameters that are its own business', () => {
+    for (const name of ['state', 'nonce', 'redirect_uri', 'code_challenge', 'request', 'client_id']) {
+      const [mistake] = mistakes((config) => (config.providers[0].authorizationParams = { [name]: 'x' }))
+      expect(mistake).toMatch(/^providers\[0\]\.authorizationParams: must not set/)
+    }
+  })
+
+  test.each([undefined, null, [], 'text', 7])('refuses a document that is %j', (document) => {
+    expect(() => readConfig(document)).toThrow('must be one JSON object')
+  })
+
+  test('is not fooled by a __proto__ in the document', () => {
+    const document = JSON.parse(`{"__proto__": {"publicUrl": "https://evil.example"}}`)
+    expect(() => readConfig(document)).toThrow('__proto__: is not a setting')
+  })
+
+  describe('environment references', () => {
+    test('are replaced inside any string', () => {
+      const config = good()
+      for (const provider of config.providers) provider.clientId = 'app-${STAGE}-${REGION}'
+      const read = readConfig(config, { STAGE: 'prod', REGION: 'eu' })
+      expect(read.providers[0]?.clientId).toBe('app-prod-eu')
+    })
+
+    test('that are missing or empty are mistakes at their place', () => {
+      const found = mistakes(
+        (config) => {
+          config.session.keys = ['${COATCHECK_KEY}']
+          config.providers[0].clientAuth.secret = '${CLIENT_SECRET}'
+        },
+        { CLIENT_SECRET: '' },
+      )
+      expect(found).toEqual([
+        'session.keys[0]: environment variable COATCHECK_KEY is not set',
+        'providers[0].clientAuth.secret: environment variable CLIENT_SECRET is empty',
+      ])
+    })
+
+    test('do not reach into prototypes', () => {
+      expect(mistakes((config) => (config.providers[0].clientId = '${constructor}'))).toEqual([
+        'providers[0].clientId: environment variable constructor is not set',
+      ])
+    })
+  })
+
+  test('never repeats a value: it may be a secret', () => {
+    const secret = 'S3CR3T-VALUE'
+    const found = mistakes((config) => {
+      config.session.keys = [`1:${secret}`]
+      config.providers[0].clientAuth = { method: 'client_secret_basic', secret: 7, [secret.toLowerCase()]: 1 }
+      config.providers[0].scope = secret
+      config.publicUrl = `https://x:${secret}@y`
+      config.admin = { token: secret, listen: secret }
+      config.routes[0].upstream = `ftp://${secret}`
+    })
+    expect(found.length).toBeGreaterThan(4)
+    expect(found.join()).not.toContain(secret)
+  })
+})

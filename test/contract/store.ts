@@ -1,0 +1,124 @@
+// What every store must do. Called by the test of each store, against the real thing.
+import { describe, expect, test } from 'vitest'
+import type { Store } from '../../src/stores/store.ts'
+import { passed } from '../support/time.ts'
+
+/** @param open gives an empty store; it is called once a test. */
+export function describeStore(name: string, open: () => Promise<Store>): void {
+  describe(`${name}: values`, () => {
+    test('get() returns what set() put, until it is over', async () => {
+      const store = await open()
+      await store.set('a', '1', 60_000)
+      await store.set('b', '2', 30)
+      expect(await store.get('a')).toBe('1')
+      await passed(40)
+      expect(await store.get('b')).toBeUndefined()
+      expect(await store.get('a')).toBe('1')
+    })
+
+    test('get() of what was never set is undefined', async () => {
+      expect(await (await open()).get('nothing')).toBeUndefined()
+    })
+
+    test('set() replaces value and time limit', async () => {
+      const store = await open()
+      await store.set('a', '1', 30)
+      await store.set('a', '2', 60_000)
+      await passed(40)
+      expect(await store.get('a')).toBe('2')
+    })
+
+    test('add() succeeds for one of many callers', async () => {
+      const store = await open()
+      const told = await Promise.all(Array.from({ length: 20 }, (_, index) => store.add('once', String(index), 60_000)))
+      expect(told.filter(Boolean)).toHaveLength(1)
+      expect(await store.get('once')).toBe(String(told.indexOf(true)))
+    })
+
+    test('add() succeeds again once the value is over or deleted', async () => {
+      const store = await open()
+      await store.add('a', '1', 20)
+      await passed(30)
+      expect(await store.add('a', '2', 60_000)).toBe(true)
+      await store.delete('a')
+      expect(await store.add('a', '3', 60_000)).toBe(true)
+    })
+
+    test('delete() of what is not there is no error', async () => {
+      await (await open()).delete('nothing')
+    })
+
+    test('keys and values are opaque: any text comes back as it was', async () => {
+      const store = await open()
+      const odd = 'a b\n\0"\'%;\u{1f9e5}{tag}:*'
+      await store.set(odd, odd.repeat(500), 60_000)
+      expect(await store.get(odd)).toBe(odd.repeat(500))
+      expect(await store.get('__proto__')).toBeUndefined()
+    })
+  })
+
+  describe(`${name}: leases`, () => {
+    test('lease() is held by one at a time', async () => {
+      const store = await open()
+      const leases = await Promise.all(Array.from({ length: 20 }, () => store.lease('a', 60_000)))
+      expect(leases.filter(Boolean)).toHaveLength(1)
+      expect(await store.lease('b', 60_000)).toBeDefined()
+    })
+
+    test('a released lease can be had again, with a larger fence', async () => {
+      const store = await open()
+      const first = await store.lease('a', 60_000)
+      await first?.release()
+      const second = await store.lease('a', 60_000)
+      expect(second?.fence).toBeGreaterThan(first?.fence ?? Number.POSITIVE_INFINITY)
+    })
+
+    test('a lease whose holder is gone can be had when its time is over; the old holder can then do nothing', async () => {
+      const store = await open()
+      const lost = await store.lease('a', 30)
+      await passed(40)
+      const held = await store.lease('a', 60_000)
+      expect(held).toBeDefined()
+      expect(await lost?.renew(60_000)).toBe(false)
+      await lost?.release()
+      expect(await store.lease('a', 60_000)).toBeUndefined()
+    })
+
+    test('renew() holds on', async () => {
+      const store = await open()
+      const lease = await store.lease('a', 60)
+      expect(await lease?.renew(60_000)).toBe(true)
+      await passed(80)
+      expect(await store.lease('a', 60_000)).toBeUndefined()
+    })
+
+    test('leases and values of one name are two things', async () => {
+      const store = await open()
+      await store.set('a', '1', 60_000)
+      expect(await store.lease('a', 60_000)).toBeDefined()
+      expect(await store.get('a')).toBe('1')
+    })
+  })
+
+  describe(`${name}: changed()`, () => {
+    test.each<[string, (store: Store) => Promise<unknown>]>([
+      ['a value is set', (store) => store.set('a', '1', 60_000)],
+      ['the lease is released', async (store) => (await store.lease('a', 60_000))?.release()],
+    ])('wakes everybody who waits when %s', async (_, change) => {
+      const store = await open()
+      const start = Date.now()
+      const waiting = Promise.all(Array.from({ length: 5 }, () => store.changed('a', 10_000)))
+      await change(store)
+      await waiting
+      expect(Date.now() - start).toBeLessThan(2_000)
+    })
+
+    test('gives up after its time', async () => {
+      await (await open()).changed('a', 30)
+    })
+  })
+
+  test(`${name}: healthy() while it can answer`, async () => {
+    expect(await (await open()).healthy()).toBe(true)
+  })
+}
