@@ -7,7 +7,7 @@ import type { Context } from 'hono'
 import pino from 'pino'
 import send from 'send'
 import type { Config } from './config.ts'
-import { type Log, levels, logLine } from './observability.ts'
+import { type Log, logLine } from './observability.ts'
 import type { Exchange, HeaderList, Platform } from './platform.ts'
 import { memoryStore } from './stores/memory.ts'
 import { undiciTransport } from './upstream/undici.ts'
@@ -49,11 +49,12 @@ export function nodePlatform(config: Config, { log, root }: { log: Log; root: st
 /** Writes events as JSON lines to stdout, without making a request wait for it. */
 export function stdoutLog(level: Config['log']['level']): Log {
   const logger = pino(
-    { level, base: null, timestamp: false, formatters: { level: () => ({}) } },
+    { level, base: null, timestamp: false, formatters: { level: (label) => ({ level: label }) } },
     pino.destination({ dest: 1, sync: false }),
   )
   return (event) => {
-    if (logger.isLevelEnabled(levels[event.event])) logger[levels[event.event]](logLine(event, Date.now()))
+    const { level: severity, ...line } = logLine(event, Date.now())
+    if (logger.isLevelEnabled(severity)) logger[severity](line)
   }
 }
 
@@ -64,7 +65,8 @@ export function nodeExchange(incoming: IncomingMessage): Exchange {
   return {
     method,
     target: url,
-    peer: socket.remoteAddress,
+    // A request that was destroyed has no socket any more, whatever its type says.
+    peer: (socket as typeof socket | null)?.remoteAddress,
     hasBody: (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined,
     headers,
   }

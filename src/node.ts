@@ -129,8 +129,15 @@ function createHttpServer(app: Hono): Server {
 }
 
 /** RFC 9112, section 3.2: exactly one Host, and nothing but a host in it. */
-function hasOneHost({ headers }: IncomingMessage): boolean {
-  return headers.host !== undefined && /^[A-Za-z0-9._~:[\]-]+$/.test(headers.host)
+function hasOneHost({ headers: { host }, rawHeaders }: IncomingMessage): boolean {
+  if (host === undefined || !/^[A-Za-z0-9._~:[\]-]+$/.test(host)) return false
+  // Node keeps the first of several and says nothing of the others.
+  let hosts = 0
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]
+    if (name?.length === 4 && name.toLowerCase() === 'host') hosts++
+  }
+  return hosts === 1
 }
 
 function refuse(outgoing: ServerResponse, code: ErrorCode): void {

@@ -62,7 +62,7 @@ export const levels: Record<EventName, Level> = {
 export type Log = (event: LogEvent) => void
 
 /** The event as one JSON object: what it is, how bad, when, and a reason in words where there is one. */
-export function logLine(event: LogEvent, now: number): Record<string, unknown> {
+export function logLine(event: LogEvent, now: number): { level: Level; time: string; [name: string]: unknown } {
   const reason = 'reason' in event ? { explanation: reasons[event.reason] } : undefined
   return { level: levels[event.event], time: new Date(now).toISOString(), ...event, ...reason }
 }

@@ -165,7 +165,8 @@ function bodyOf(incoming: IncomingMessage, limit: number): Readable {
 
 async function* limited(incoming: IncomingMessage, limit: number): AsyncGenerator<Uint8Array> {
   let length = 0
-  for await (const chunk of incoming) {
+  // What the browser still sends is drained later: the connection is good for the answer.
+  for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
     length += chunk.length
     if (length > limit) throw new CoatcheckError('body_too_large', 'body_too_large')
     yield chunk

@@ -135,8 +135,10 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
       body,
     }
     requests.push(request)
-    if (behaviour.away) incoming.destroy()
-    if (incoming.destroyed) return
+    if (behaviour.away) {
+      response.destroy()
+      return
+    }
     const fault = await behaviour.faults[url.pathname]?.(request, response)
     if (response.headersSent || response.destroyed) return
     const answer = fault ?? (await endpoints[url.pathname]?.(request)) ?? { status: 404, body: 'not here' }

@@ -16,6 +16,8 @@ export interface Upstream extends TestServer {
   last(): UpstreamRequest
   /** Answers from the next request on. Default: 200 with JSON that echoes method and target. */
   answer: (request: IncomingMessage, response: ServerResponse) => void
+  /** Whether the body is read before `answer` is called. `false` leaves it, and the recorded one is empty. */
+  readsBody: boolean
 }
 
 export async function startUpstream(): Promise<Upstream> {
@@ -30,7 +32,7 @@ export async function startUpstream(): Promise<Upstream> {
     requests.push({ method, target: url, headers, rawHeaders, body })
     upstream.answer(request, response)
   })
-  const upstream: Upstream & { readsBody: boolean } = {
+  const upstream: Upstream = {
     ...server,
     requests,
     readsBody: true,

@@ -1,0 +1,82 @@
+import { connect } from 'node:net'
+import { Hono } from 'hono'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { serve } from '../../src/node.ts'
+import { exchange } from '../support/browser.ts'
+import { startWorld } from '../support/coatcheck.ts'
+import { freePort } from '../support/http-server.ts'
+
+/** Sends bytes and returns everything that comes back until the server closes. */
+function raw(url: string, bytes: string): Promise<string> {
+  const { port, hostname } = new URL(url)
+  return new Promise((resolve, reject) => {
+    let received = ''
+    const socket = connect(Number(port), hostname, () => socket.write(bytes))
+    socket.on('data', (chunk) => (received += chunk))
+    socket.on('error', reject)
+    socket.on('close', () => resolve(received))
+  })
+}
+
+describe('serve()', () => {
+  test.each([
+    ['garbage', 'garbage\r\n\r\n', '400', 'bad_request'],
+    [
+      'headers beyond all measure',
+      `GET / HTTP/1.1\r\nHost: a\r\nx: ${'x'.repeat(70_000)}\r\n\r\n`,
+      '431',
+      'headers_too_large',
+    ],
+    ['no Host', 'GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n', '400', 'bad_request'],
+    ['two Hosts', 'GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n', '400', 'bad_request'],
+    [
+      'a target that climbs',
+      'GET /api/../auth/session HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+      '400',
+      'bad_request',
+    ],
+  ])('answers %s with a problem document', async (_, bytes, status, code) => {
+    const world = await startWorld()
+    const answer = await raw(world.url, bytes)
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+    expect(answer.toLowerCase()).toContain(`coatcheck-error: ${code}`)
+    expect(answer).toContain('application/problem+json')
+    expect(answer).toContain(`"code":"${code}"`)
+  })
+
+  test('mounts coatcheck in an application of one’s own', async () => {
+    const world = await startWorld()
+    const port = await freePort()
+    const server = await serve(
+      { ...world.config, listen: { port } },
+      { log: () => {}, mount: (coatcheck) => new Hono().get('/hello', (c) => c.text('hello')).route('/', coatcheck) },
+    )
+    onTestFinished(() => server.close())
+    expect((await exchange(new URL('/hello', server.url), 'GET', {})).text).toBe('hello')
+    expect((await exchange(new URL('/auth/session', server.url), 'GET', {})).json()).toEqual({ authenticated: false })
+    const call = await exchange(new URL('/api/open', server.url), 'GET', { 'x-csrf': '1' })
+    expect(call.json()).toMatchObject({ target: '/open' })
+    expect((await exchange(new URL('/api/open', server.url), 'GET', {})).json().code).toBe('csrf_rejected')
+  })
+
+  test('shows metrics on the admin listener, to whoever has the token', async () => {
+    const admin = { listen: { port: await freePort() }, token: 'a-long-enough-token' }
+    const world = await startWorld({ admin })
+    await world.browser().signIn()
+    const metrics = (headers: Record<string, string>) =>
+      exchange(new URL(`http://127.0.0.1:${admin.listen.port}/metrics`), 'GET', headers)
+    expect((await metrics({})).status).toBe(403)
+    expect((await metrics({ authorization: 'Bearer wrong-but-as-long' })).status).toBe(403)
+    const answer = await metrics({ authorization: `Bearer ${admin.token}` })
+    expect(answer.status).toBe(200)
+    expect(answer.text).toContain('coatcheck_events_total{event="login.completed",reason=""} 1')
+    expect((await exchange(new URL('/metrics', world.url), 'GET', {})).status).toBe(404)
+  })
+
+  test('says what is not ready', async () => {
+    const world = await startWorld()
+    const ready = () => exchange(new URL('/readyz', world.url), 'GET', {})
+    await expect.poll(async () => (await ready()).status).toBe(200)
+    expect((await ready()).json()).toEqual({ status: 'ready', missing: [] })
+  })
+})
