@@ -59,7 +59,7 @@ export function stdoutLog(level: Config['log']['level']): Log {
 }
 
 /** A request as Node's parser left it. */
-export function nodeExchange(incoming: IncomingMessage): Exchange {
+function nodeExchange(incoming: IncomingMessage): Exchange {
   const { method = 'GET', url = '/', headers, socket } = incoming
   const length = headers['content-length']
   return {

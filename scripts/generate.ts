@@ -1,0 +1,156 @@
+// Makes what is published as a list from the source that decides it: the JSON Schema, and the tables in docs/.
+// `--check` writes nothing and fails when a file is not what it should be.
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import * as z from 'zod'
+import { configSchema } from '../src/config.ts'
+import { errorCodes } from '../src/errors.ts'
+import { levels } from '../src/observability.ts'
+import { reasons } from '../src/reasons.ts'
+
+interface Schema {
+  type?: string
+  description?: string
+  default?: unknown
+  enum?: unknown[]
+  const?: unknown
+  properties?: Record<string, Schema>
+  required?: string[]
+  items?: Schema
+  anyOf?: Schema[]
+  oneOf?: Schema[]
+  examples?: unknown[]
+}
+
+export const jsonSchema = {
+  $id: 'coatcheck.schema.json',
+  title: 'coatcheck configuration',
+  ...(z.toJSONSchema(configSchema, { io: 'input' }) as Schema),
+}
+
+/** One line a setting, in the order of the source. */
+function settings(schema: Schema, path: string): string[] {
+  const lines: string[] = []
+  for (const [name, setting] of Object.entries(schema.properties ?? {})) {
+    const at = path ? `${path}.${name}` : name
+    const isRequired = schema.required?.includes(name) ?? false
+    const preset = isRequired ? 'required' : setting.default === undefined ? '' : defaultOf(setting)
+    lines.push(`| \`${at}\` | ${typeOf(setting)} | ${preset} | ${escaped(setting.description ?? '')} |`)
+    for (const [inner, suffix] of nested(setting)) lines.push(...settings(inner, at + suffix))
+  }
+  return lines
+}
+
+function nested(schema: Schema): [Schema, string][] {
+  if (schema.properties) return [[schema, '']]
+  if (schema.items) return nested(schema.items).map(([inner]) => [inner, '[]'])
+  return (schema.anyOf ?? schema.oneOf ?? []).flatMap((option) =>
+    nested(option).map(([inner, suffix]): [Schema, string] => [inner, ` (${kindOf(option)})${suffix}`]),
+  )
+}
+
+/** The value that tells one kind of object from another. */
+function kindOf({ properties = {} }: Schema): string {
+  return String(Object.values(properties).find((one) => one.const !== undefined)?.const ?? 'object')
+}
+
+function defaultOf({ default: preset }: Schema): string {
+  if (typeof preset === 'object' && preset !== null && Object.keys(preset).length === 0) return ''
+  return code(JSON.stringify(preset))
+}
+
+function typeOf(schema: Schema): string {
+  if (schema.enum) return schema.enum.map((one) => code(JSON.stringify(one))).join(', ')
+  if (schema.const !== undefined) return code(JSON.stringify(schema.const))
+  const choices = schema.anyOf ?? schema.oneOf
+  if (choices) return [...new Set(choices.map(typeOf))].join(' or ')
+  if (schema.type === 'array') return `list of ${typeOf(schema.items ?? {})}`
+  if (schema.examples)
+    return `${schema.type}, such as ${schema.examples.map((one) => code(JSON.stringify(one))).join(', ')}`
+  return schema.type ?? 'any'
+}
+
+const code = (text: string) => `\`${escaped(text)}\``
+const escaped = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ')
+
+const notice = '<!-- Made by `npm run generate` from the source. Change it there. -->'
+
+const configuration = `# Configuration
+
+${notice}
+
+One JSON document, comments allowed; or a \`.ts\`/\`.mjs\` file with \`export default defineConfig({...})\`. \`\${NAME}\` inside any
+string is replaced from the environment (Workers: from the bindings). Durations and sizes are strings with a unit
+(\`"30s"\`, \`"15m"\`, \`"10MB"\`). Unknown settings are mistakes. For an editor that helps, begin the document with
+\`"$schema": "./node_modules/coatcheck/schema/coatcheck.schema.json"\`.
+
+\`coatcheck check --config FILE\` tells every mistake at once.
+
+| setting | type | default | meaning |
+|---|---|---|---|
+${settings(jsonSchema, '').join('\n')}
+`
+
+const errors = `# Errors
+
+${notice}
+
+Every answer that coatcheck itself makes for \`/auth\` and for routes, and that is an error, is a problem document
+(\`application/problem+json\`, RFC 9457) with \`status\`, \`title\`, \`code\` and, where signing in helps, \`loginUrl\`. It carries the
+header \`Coatcheck-Error: <code>\`; an answer of an upstream never does. A person who navigates into an error gets a page.
+
+| status | code | title |
+|---|---|---|
+${Object.entries(errorCodes)
+  .map(([name, { status, title }]) => `| ${status} | \`${name}\` | ${title} |`)
+  .join('\n')}
+`
+
+const events = `# Log events and reasons
+
+${notice}
+
+Logs are one JSON object a line: \`level\`, \`time\` (UTC), \`event\`, and what belongs to the event. No event has a field that could
+hold a token, a code, a cookie or text that came from outside. Where an event has a \`reason\` the line also has its
+\`explanation\`.
+
+## Events
+
+| event | level |
+|---|---|
+${Object.entries(levels)
+  .map(([name, level]) => `| \`${name}\` | ${level} |`)
+  .join('\n')}
+
+## Reasons
+
+| reason | what it means |
+|---|---|
+${Object.entries(reasons)
+  .map(([name, text]) => `| \`${name}\` | ${escaped(text)} |`)
+  .join('\n')}
+`
+
+export const generated: Record<string, string> = {
+  'schema/coatcheck.schema.json': `${JSON.stringify(jsonSchema, undefined, 2)}\n`,
+  'docs/configuration.md': configuration,
+  'docs/errors.md': errors,
+  'docs/events.md': events,
+}
+
+async function main(): Promise<void> {
+  const check = process.argv.includes('--check')
+  for (const [file, content] of Object.entries(generated)) {
+    if ((await readFile(file, 'utf8').catch(() => '')) === content) continue
+    if (check) {
+      console.error(`${file} is not up to date: run \`npm run generate\``)
+      process.exitCode = 1
+      continue
+    }
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(file, content)
+    console.log(`wrote ${file}`)
+  }
+}
+
+if (import.meta.main) await main()
