@@ -87,7 +87,7 @@ export interface Sessions {
   adopt(session: Session, newer: RenewedHolding): void
   /** Whether the session was ended since it was opened. */
   isOver(session: Session): boolean
-  /** Calls `ended` once, when the session ends by a sign-out or by its time. Returns what takes that back. */
+  /** Calls `ended` once, within a second of the session's end, be it by a sign-out or by its time. Returns what takes that back. */
   whenOver(session: Session, ended: () => void): () => void
   /** Ends a session for good; returns the `Set-Cookie`s that delete it. */
   end(session: Session): readonly string[]
@@ -194,12 +194,14 @@ export function createSessions(
     isOver: (session) => endings.isOver(session.id),
 
     whenOver(session, ended) {
-      const timer = setTimeout(ended, Math.min(session.endsAt - now(), longestTimer))
-      const unwatch = endings.whenOver(session.id, ended)
-      return () => {
-        clearTimeout(timer)
-        unwatch()
-      }
+      // A look every second rather than a call from the request that ends the session: on Workers one request must not
+      // touch the streams of another.
+      const timer = setInterval(() => {
+        if (!endings.isOver(session.id) && now() < session.endsAt) return
+        clearInterval(timer)
+        ended()
+      }, watchEvery)
+      return () => clearInterval(timer)
     },
 
     end(session) {
@@ -222,8 +224,8 @@ export function createSessions(
   }
 }
 
-/** Timers take no more than 31 bits of milliseconds; a session that lasts longer ends its streams at that. */
-const longestTimer = 2 ** 31 - 1
+/** How soon a stream notices that its session is over. Milliseconds. */
+const watchEvery = 1_000
 
 const none: readonly string[] = []
 

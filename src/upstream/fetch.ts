@@ -17,7 +17,7 @@ export function fetchTransport(fetch: (request: Request) => Promise<Response>): 
         void answer.body?.cancel().catch(() => {})
         return undefined
       }
-      return responseOf(answer, out)
+      return responseOf(answer, out, call)
     } catch (error) {
       const cause = aborted.signal.aborted ? aborted.signal.reason : error
       if (cause instanceof CoatcheckError) throw cause
@@ -66,8 +66,37 @@ function recordOf(headers: Headers): HeaderRecord {
   return record
 }
 
-function responseOf(answer: Response, out: HeaderList): Response {
+function responseOf(answer: Response, out: HeaderList, { watch }: UpstreamCall): Response {
   const headers = new Headers()
   for (let at = 0; at < out.length; at += 2) headers.append(out[at] ?? '', out[at + 1] ?? '')
-  return new Response(answer.body, { status: answer.status, headers })
+  const isEventStream = answer.headers.get('content-type')?.startsWith('text/event-stream') === true
+  const body = watch && answer.body && isEventStream ? watched(answer.body, watch) : answer.body
+  return new Response(body, { status: answer.status, headers })
+}
+
+/** A stream that breaks off when its session ends, also while nothing comes from the upstream. */
+function watched(body: ReadableStream<Uint8Array>, watch: NonNullable<UpstreamCall['watch']>) {
+  const reader = body.getReader()
+  let unwatch = () => {}
+  return new ReadableStream<Uint8Array>({
+    start(controller) {
+      unwatch = watch(() => {
+        controller.error(new Error('The session is over'))
+        void reader.cancel().catch(() => {})
+      })
+    },
+    async pull(controller) {
+      const { done, value } = await reader.read().catch((error) => {
+        unwatch()
+        throw error
+      })
+      if (!done) return controller.enqueue(value)
+      unwatch()
+      controller.close()
+    },
+    cancel(reason) {
+      unwatch()
+      return reader.cancel(reason)
+    },
+  })
 }

@@ -1,6 +1,6 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { describe, expect, test } from 'vitest'
-import { startWorld, type World } from '../support/coatcheck.ts'
+import { runtime, startWorld, type World } from '../support/coatcheck.ts'
 
 /** Opens a request and hands out the response while it is still under way. */
 function open(world: World, path: string, cookie = '', method = 'GET') {
@@ -38,8 +38,13 @@ describe('a streamed answer', () => {
     const world = await startWorld()
     let gone = false
     world.api.answer = (_, response) => {
-      response.on('close', () => (gone = true))
-      response.writeHead(200).write('begin')
+      response.writeHead(200)
+      // workerd notices with the next bytes that nobody takes them.
+      const beat = setInterval(() => response.write('beat'), 50)
+      response.on('close', () => {
+        clearInterval(beat)
+        gone = true
+      })
     }
     const { request, response } = open(world, '/api/open')
     request.end()
@@ -81,7 +86,9 @@ describe('a streamed answer', () => {
         .resume(),
     )
     expect(error).toMatchObject({ code: 'ECONNRESET' })
-    expect(world.logged('upstream.failed')).toMatchObject([{ route: '/api/open', reason: 'upstream_reset' }])
+    // workerd passes the bytes on by itself, and does not say how that went.
+    const told = runtime === 'node' ? [{ route: '/api/open', reason: 'upstream_reset' }] : []
+    expect(world.logged('upstream.failed')).toMatchObject(told)
   })
 
   test('waits for a slow browser instead of filling the memory', async () => {
