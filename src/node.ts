@@ -8,6 +8,7 @@ import { createAdminServer, createMetrics, type Metrics } from './admin.ts'
 import { problem } from './answers.ts'
 import { type Coatcheck, createCoatcheck } from './app.ts'
 import type { ConfigInput } from './config.ts'
+import { ConfigError } from './config-reader.ts'
 import type { ErrorCode } from './errors.ts'
 import { type NodePlatform, nodePlatform, stdoutLog } from './node-platform.ts'
 import { isLogged, type Log } from './observability.ts'
@@ -47,10 +48,16 @@ export interface RunningServer {
  * @throws ConfigError with every mistake of the configuration; the system's error when the address cannot be had.
  */
 export async function serve(document: ConfigInput, options: ServeOptions = {}): Promise<RunningServer> {
+  const env = options.env ?? process.env
+  if (env.NODE_TLS_REJECT_UNAUTHORIZED === '0') {
+    throw new ConfigError([
+      'NODE_TLS_REJECT_UNAUTHORIZED: must not be 0, or anybody could play the authorization server',
+    ])
+  }
   let platform: NodePlatform | undefined
   let metrics: Metrics | undefined
   const coatcheck = createCoatcheck(document, {
-    env: options.env ?? process.env,
+    env,
     platform: (config) => {
       const write = options.log ?? stdoutLog(config.log.level)
       if (config.admin) metrics = createMetrics()

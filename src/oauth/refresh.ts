@@ -75,7 +75,7 @@ export function createRefresher(
   const { now, log, store, waitUntil } = platform
   const { timeout, replayWindow } = config.refresh
   const leaseTime = timeout + 5_000
-  const flights = new LRUCache<string, Flight>({ max: 50_000, ttl: Math.max(replayWindow, leaseTime), perf: { now } })
+  const flights = new LRUCache<string, Flight>({ max: 5_000, ttl: Math.max(replayWindow, leaseTime), perf: { now } })
 
   /** Redeems the session's refresh token, or learns what came of somebody else's redemption of it. */
   async function successorOf(session: Session, spending: string): Promise<Successor> {

@@ -1,36 +1,34 @@
-// A store for one process (or one Workers isolate): a map with time-outs. Nothing survives a restart.
+// A store for one process (or one Workers isolate). Nothing survives a restart.
+import { LRUCache } from 'lru-cache'
 import type { Lease, Store } from './store.ts'
 
-/** Beyond this many entries the oldest are forgotten, so that nobody can fill the memory. */
-const capacity = 100_000
+/** Beyond this the entries that were not used for longest are forgotten, so that nobody can fill the memory. Bytes. */
+const capacity = 128 * 1_024 * 1_024
+/** What an entry takes besides its text, roughly. Bytes. */
+const overhead = 200
 
 /** Makes an empty store. `now` is in milliseconds. */
 export function memoryStore(now: () => number = Date.now): Store {
-  const values = new Map<string, { value: string; until: number }>()
+  const values = new LRUCache<string, string>({
+    maxSize: capacity,
+    sizeCalculation: (value, key) => value.length + key.length + overhead,
+    perf: { now },
+    ttlResolution: 0,
+  })
   const leases = new Map<string, { fence: number; until: number }>()
   const waiting = new Map<string, Set<() => void>>()
   let fences = 0
 
-  function fresh<T extends { until: number }>(map: Map<string, T>, key: string): T | undefined {
-    const entry = map.get(key)
-    if (entry && entry.until > now()) return entry
-    map.delete(key)
+  function heldLease(key: string): { fence: number; until: number } | undefined {
+    const lease = leases.get(key)
+    if (lease && lease.until > now()) return lease
+    leases.delete(key)
     return undefined
   }
 
-  function put<T extends { until: number }>(map: Map<string, T>, key: string, entry: T): void {
-    map.delete(key)
-    if (map.size >= capacity) forget(map)
-    map.set(key, entry)
+  function put(key: string, value: string, ttl: number): void {
+    values.set(key, value, { ttl })
     wake(key)
-  }
-
-  /** Drops what is over; if that frees nothing, drops the oldest tenth. */
-  function forget(map: Map<string, { until: number }>): void {
-    const time = now()
-    for (const [key, { until }] of map) if (until <= time) map.delete(key)
-    const oldest = map.keys()
-    while (map.size > capacity * 0.9) map.delete(oldest.next().value ?? '')
   }
 
   function wake(key: string): void {
@@ -41,14 +39,14 @@ export function memoryStore(now: () => number = Date.now): Store {
 
   return {
     async get(key) {
-      return fresh(values, key)?.value
+      return values.get(key)
     },
     async set(key, value, ttl) {
-      put(values, key, { value, until: now() + ttl })
+      put(key, value, ttl)
     },
     async add(key, value, ttl) {
-      if (fresh(values, key)) return false
-      put(values, key, { value, until: now() + ttl })
+      if (values.get(key) !== undefined) return false
+      put(key, value, ttl)
       return true
     },
     async delete(key) {
@@ -56,19 +54,19 @@ export function memoryStore(now: () => number = Date.now): Store {
       wake(key)
     },
     async lease(key, ttl): Promise<Lease | undefined> {
-      if (fresh(leases, key)) return undefined
+      if (heldLease(key)) return undefined
       const fence = ++fences
-      put(leases, key, { fence, until: now() + ttl })
-      const held = () => fresh(leases, key)?.fence === fence
+      leases.set(key, { fence, until: now() + ttl })
+      const isHeld = () => heldLease(key)?.fence === fence
       return {
         fence,
         async renew(more) {
-          if (!held()) return false
+          if (!isHeld()) return false
           leases.set(key, { fence, until: now() + more })
           return true
         },
         async release() {
-          if (held()) leases.delete(key)
+          if (isHeld()) leases.delete(key)
           wake(key)
         },
       }
