@@ -1,6 +1,6 @@
 // The whole server on one screen: what is served where, and everything wired to everything else.
 import { type Context, Hono, type Next } from 'hono'
-import { problemResponse, seeOther } from './answers.ts'
+import { problemResponse, seeOther, strictTransport } from './answers.ts'
 import type { Config, ConfigInput } from './config.ts'
 import { readConfig } from './config-reader.ts'
 import { createApi } from './endpoints/api.ts'
@@ -52,15 +52,18 @@ export function createCoatcheck(
   const endings = createEndings(now)
   const sessions = createSessions(config, { sealer, cookies, endings, now })
   const relyingParties = new Map(
-    config.providers.map((provider) => [provider.id, createRelyingParty(provider, config, platform)]),
+    config.providers.map((provider, index) => {
+      const callbackPath = index === 0 ? '/auth/callback' : `/auth/callback/${provider.id}`
+      return [provider.id, createRelyingParty(provider, callbackPath, config, platform)]
+    }),
   )
   const refresher = createRefresher(config, { sessions, sealer, relyingParties, platform })
   const routes = routeMatcher(config.routes)
   const clientAddress = clientAddressOf(config.trustedProxies)
   const api = createApi({ config, platform, sessions, refresher, clientAddress, rateLimit: rateLimit() })
-  const login = createLogin({ config, platform, relyingParties, sealer, cookies, sessions })
+  const login = createLogin({ config, platform, relyingParties, sealer, cookies, sessions, refresher })
   const session = createSessionEndpoints({ config, platform, sessions })
-  const logout = createLogout({ config, platform, relyingParties, sealer, cookies, sessions })
+  const logout = createLogout({ config, platform, relyingParties, sealer, cookies, sessions, refresher })
   const spa = createSpa(config, platform)
 
   async function notReady(): Promise<string[]> {
@@ -75,10 +78,10 @@ export function createCoatcheck(
   }
 
   const app = new Hono()
-  if (isSecure) app.use('/auth/*', strictTransport)
+  if (isSecure) for (const path of ['/auth/*', '/healthz', '/readyz']) app.use(path, withStrictTransport)
   if (isSecure && config.trustedProxies.length > 0) app.use(refuseInsecure)
   serveAt(app, loginPath, { GET: login.start })
-  serveAt(app, '/auth/callback', { GET: login.finish })
+  for (const { callbackPath } of relyingParties.values()) serveAt(app, callbackPath, { GET: login.finish })
   serveAt(app, '/auth/session', { GET: session.show, POST: session.extend })
   serveAt(app, '/auth/logout', { POST: logout.start })
   serveAt(app, '/auth/logout/callback', { GET: logout.finish })
@@ -96,11 +99,14 @@ export function createCoatcheck(
     const route = routes(target.path)
     return route ? api(route, target, exchange, c) : spa(c, target.path, exchange)
   })
-  app.onError((error, c) => {
+  app.onError(async (error, c) => {
     const told = error instanceof CoatcheckError ? error : new CoatcheckError('internal_error', 'unexpected', {}, error)
     report(told)
     const { code, details } = told
-    return isPage(c) ? errorPage(code, details, details.loginUrl ?? loginPath) : problemResponse(code, details)
+    const page = isPage(c) ? errorPage(code, details, details.loginUrl ?? loginPath) : undefined
+    const answer = (await page) ?? problemResponse(code, details)
+    if (isSecure) answer.headers.set(...strictTransport)
+    return answer
   })
 
   /** Navigations that came by http start again by https; a call that did has leaked already and must be noticed. */
@@ -133,10 +139,10 @@ export function createCoatcheck(
   return Object.assign(app, { config, notReady })
 }
 
-/** A year, as browsers want it at least (ASVS 3.4.1). */
-async function strictTransport(c: Context, next: Next): Promise<void> {
+/** Asks browsers to come by https from now on. */
+async function withStrictTransport(c: Context, next: Next): Promise<void> {
   await next()
-  c.res.headers.set('strict-transport-security', 'max-age=31536000')
+  c.res.headers.set(...strictTransport)
 }
 
 type Handler = (c: Context) => Promise<Response>

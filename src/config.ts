@@ -136,8 +136,11 @@ const provider = rule(
       .refine((params) => !Object.keys(params).some((name) => reservedParams.has(name)), {
         error: `must not set ${[...['response_type', 'state', 'nonce', 'redirect_uri']].join(', ')} or any other parameter that coatcheck sets itself`,
       })
+      .refine(({ max_age = '0' }) => /^\d{1,9}$/.test(max_age), 'must have max_age in whole seconds')
       .default({})
-      .describe('Further parameters for every authorization request, such as `{"audience":"..."}`.'),
+      .describe(
+        'Further parameters for every authorization request, such as `{"audience":"..."}`. They win over those of `/auth/login`.',
+      ),
     userinfo: z
       .union([z.literal('auto'), flag], 'must be "auto", true or false')
       .default('auto')

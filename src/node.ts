@@ -1,17 +1,18 @@
 // coatcheck on Node: listen, refuse early what is no proper request, drain at the end.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Hono } from 'hono'
 import { createAdminServer, createMetrics, type Metrics } from './admin.ts'
-import { problem } from './answers.ts'
+import { problem, strictTransport } from './answers.ts'
 import { type Coatcheck, createCoatcheck } from './app.ts'
 import type { ConfigInput } from './config.ts'
 import { ConfigError } from './config-reader.ts'
 import type { ErrorCode } from './errors.ts'
 import { type NodePlatform, nodePlatform, stdoutLog } from './node-platform.ts'
 import { isLogged, type Log } from './observability.ts'
+import type { Reason } from './reasons.ts'
 import { canonicalTarget } from './upstream/routes.ts'
 
 export { type NodePlatform, nodePlatform } from './node-platform.ts'
@@ -72,7 +73,8 @@ export async function serve(document: ConfigInput, options: ServeOptions = {}): 
     },
   })
   const { listen, admin } = coatcheck.config
-  const server = createHttpServer(options.mount?.(coatcheck) ?? coatcheck)
+  const log: Log = (event) => platform?.log(event)
+  const server = createHttpServer(options.mount?.(coatcheck) ?? coatcheck, coatcheck, log)
   const servers = [{ server, address: listen }]
   if (admin && metrics) servers.push({ server: createAdminServer(admin, metrics) as Server, address: admin.listen })
   try {
@@ -82,17 +84,17 @@ export async function serve(document: ConfigInput, options: ServeOptions = {}): 
     throw error
   }
   const url = urlOf(server.address() as AddressInfo)
-  platform?.log({ event: 'server.listening', url })
+  log({ event: 'server.listening', url })
   // Metadata is fetched now so that the first login need not wait; a failure is only the next login's business.
   void coatcheck.notReady()
   return {
     url,
     coatcheck,
     async close() {
-      platform?.log({ event: 'server.stopping' })
+      log({ event: 'server.stopping' })
       await Promise.all(servers.map(({ server }) => drain(server)))
       await platform?.close()
-      platform?.log({ event: 'server.stopped' })
+      log({ event: 'server.stopped' })
     },
   }
 }
@@ -108,15 +110,9 @@ function urlOf({ address, family, port }: AddressInfo): string {
   return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }
 
-function createHttpServer(app: Hono): Server {
-  // Hono answers HEAD with a copy of the answer to GET, and the copy of one that was sent already looks like a new one.
-  const answerHead = async (request: Request, env: HttpBindings) => {
-    const answer = await app.fetch(request, env)
-    return env.outgoing.headersSent ? RESPONSE_ALREADY_SENT : answer
-  }
-  const answer = (request: Request, env: HttpBindings) =>
-    request.method === 'HEAD' ? answerHead(request, env) : app.fetch(request, env)
-  const listener = getRequestListener(answer as FetchCallback, {
+function createHttpServer(app: Hono, { config }: Coatcheck, log: Log): Server {
+  const always = config.publicUrl.startsWith('https:') ? [strictTransport] : []
+  const listener = getRequestListener(answering(app), {
     // Only what Hono cannot even make a request of ends here.
     errorHandler: () => new Response(null, { status: 400 }),
   })
@@ -124,15 +120,47 @@ function createHttpServer(app: Hono): Server {
     // Uploads may take long; a client that is slow with its head is cut off by headersTimeout.
     { maxHeaderSize, requireHostHeader: false, requestTimeout: 0, keepAliveTimeout: 65_000, headersTimeout: 60_000 },
     (incoming, outgoing) => {
-      if (!hasOneHost(incoming) || canonicalTarget(incoming.url ?? '') === undefined) refuse(outgoing, 'bad_request')
-      else void listener(incoming, outgoing)
+      const reason = refusalOf(incoming)
+      if (reason === undefined) return void listener(incoming, outgoing)
+      log({ event: 'request.refused', code: 'bad_request', reason })
+      const { status, headers, body } = problem('bad_request')
+      outgoing.writeHead(status, [...headers, ...always].flat())
+      outgoing.end(body)
+      return undefined
     },
   )
-  server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
-    if (!socket.writable || error.code === 'ECONNRESET') socket.destroy()
-    else socket.end(rawProblem(error.code === 'HPE_HEADER_OVERFLOW' ? 'headers_too_large' : 'bad_request'))
+  server.on('clientError', (error: Error & { code?: string }, socket: AnsweringSocket) => {
+    // Bytes after a request that is being answered must not be answered into the middle of that.
+    if (!socket.writable || error.code === 'ECONNRESET' || socket._httpMessage) return void socket.destroy()
+    const isTooLarge = error.code === 'HPE_HEADER_OVERFLOW'
+    const code = isTooLarge ? 'headers_too_large' : 'bad_request'
+    log({ event: 'request.refused', code, reason: isTooLarge ? 'head_too_large' : 'head_malformed' })
+    socket.end(rawProblem(code, always))
+    return undefined
   })
   return server
+}
+
+/** Node keeps the answer under way here, and looks here itself before it answers a malformed request. */
+type AnsweringSocket = Socket & { _httpMessage?: unknown }
+
+/** Hono answers HEAD with a copy of the answer to GET, and the copy of one that was sent already looks like a new one. */
+function answering(app: Hono): FetchCallback {
+  const answerHead = async (request: Request, env: HttpBindings) => {
+    const answer = await app.fetch(request, env)
+    return env.outgoing.headersSent ? RESPONSE_ALREADY_SENT : answer
+  }
+  const answer = (request: Request, env: HttpBindings) =>
+    request.method === 'HEAD' ? answerHead(request, env) : app.fetch(request, env)
+  return answer as FetchCallback
+}
+
+/** Why a request is refused before anything else looks at it, if it is. */
+function refusalOf(incoming: IncomingMessage): Reason | undefined {
+  const { httpVersionMajor, url = '' } = incoming
+  if (httpVersionMajor !== 1) return 'head_malformed'
+  if (!hasOneHost(incoming)) return 'host_malformed'
+  return canonicalTarget(url) === undefined ? 'target_malformed' : undefined
 }
 
 /** RFC 9112, section 3.2: exactly one Host, and nothing but a host in it. */
@@ -147,19 +175,12 @@ function hasOneHost({ headers: { host }, rawHeaders }: IncomingMessage): boolean
   return hosts === 1
 }
 
-function refuse(outgoing: ServerResponse, code: ErrorCode): void {
-  const { status, headers, body } = problem(code)
-  outgoing.writeHead(status, headers.flat())
-  outgoing.end(body)
-}
-
 /** A problem as bytes, for requests that never became one. */
-function rawProblem(code: ErrorCode): string {
+function rawProblem(code: ErrorCode, always: [string, string][]): string {
   const { status, headers, body } = problem(code)
-  const lines = [...headers, ['content-length', String(Buffer.byteLength(body))], ['connection', 'close']]
-  return `HTTP/1.1 ${status} ${status === 431 ? 'Request Header Fields Too Large' : 'Bad Request'}\r\n${lines
-    .map(([name, value]) => `${name}: ${value}`)
-    .join('\r\n')}\r\n\r\n${body}`
+  const more = [...always, ['content-length', String(Buffer.byteLength(body))], ['connection', 'close']]
+  const lines = [...headers, ...more].map(([name, value]) => `${name}: ${value}`)
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('\r\n')}\r\n\r\n${body}`
 }
 
 async function drain(server: Server): Promise<void> {

@@ -16,14 +16,30 @@ export function requireSameOrigin(
   publicOrigin: string,
   mode: 'fetch-metadata' | 'header',
 ): void {
+  refuseElsewhere(headers, publicOrigin)
   const site = headers['sec-fetch-site']
   const origin = headers.origin
-  if (origin !== undefined && origin !== publicOrigin) throw rejected('cross_origin')
-  const knownSite = site === 'same-origin' || site === 'same-site' || site === 'cross-site' || site === 'none'
-  if (knownSite && site !== 'same-origin') throw rejected('cross_origin')
+  if (site === 'none') throw rejected('cross_origin')
+  // Browsers send no Fetch Metadata with a WebSocket handshake, and always an Origin (R312).
+  if (origin === undefined && isWebSocket(headers)) throw rejected('csrf_unproven')
   const hasHeader = headers[csrfHeader] === '1'
   if (mode === 'header' && !hasHeader) throw rejected('csrf_header_missing')
   if (site !== 'same-origin' && origin === undefined && !hasHeader) throw rejected('csrf_unproven')
+}
+
+/**
+ * Refuses what says itself that it comes from another origin.
+ * @throws CoatcheckError `csrf_rejected`
+ */
+export function refuseElsewhere(headers: HeaderRecord, publicOrigin: string): void {
+  const { origin } = headers
+  const site = headers['sec-fetch-site']
+  if (origin !== undefined && origin !== publicOrigin) throw rejected('cross_origin')
+  if (site === 'same-site' || site === 'cross-site') throw rejected('cross_origin')
+}
+
+function isWebSocket({ upgrade }: HeaderRecord): boolean {
+  return typeof upgrade === 'string' && /\bwebsocket\b/i.test(upgrade)
 }
 
 function rejected(reason: 'cross_origin' | 'csrf_header_missing' | 'csrf_unproven'): CoatcheckError {
@@ -35,6 +51,7 @@ const rendered = new Set([
   'document',
   'iframe',
   'frame',
+  'fencedframe',
   'embed',
   'object',
   'script',
@@ -45,6 +62,7 @@ const rendered = new Set([
   'paintworklet',
   'style',
   'xslt',
+  'sharedstorageworklet',
 ])
 
 /** Refuses requests whose answer would become a document, frame, script or worker. @throws CoatcheckError `forbidden` */
@@ -71,6 +89,18 @@ export function requireNavigation(headers: HeaderRecord): Navigation {
   if (!isNavigation || purpose.includes('prefetch')) throw new CoatcheckError('forbidden', 'not_a_navigation')
   const site = headers['sec-fetch-site']
   return site === 'cross-site' || site === 'same-site' ? 'foreign' : 'own'
+}
+
+/**
+ * Whether a request may be answered by what the session in its cookies is: only navigations that no other site began, so
+ * that none learns from the answer whether somebody is signed in (OWASP XS-Leaks).
+ */
+export function mayShowSession(headers: HeaderRecord): boolean {
+  const site = headers['sec-fetch-site']
+  const mode = headers['sec-fetch-mode']
+  return (
+    (site === undefined || site === 'same-origin' || site === 'none') && (mode === undefined || mode === 'navigate')
+  )
 }
 
 /** Longest path that is returned to after a login. */

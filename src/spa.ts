@@ -1,5 +1,6 @@
 // The single-page application itself: its files, and its start page for every path that the router in it knows.
 import type { Context } from 'hono'
+import { strictTransport } from './answers.ts'
 import type { Config } from './config.ts'
 import { CoatcheckError } from './errors.ts'
 import { type Exchange, type HeaderList, headerText, type Platform } from './platform.ts'
@@ -26,7 +27,7 @@ export function createSpa(config: Pick<Config, 'spa' | 'publicUrl'>, platform: P
     ...['referrer-policy', 'same-origin'],
     ...['cross-origin-opener-policy', 'same-origin'],
     ...['cross-origin-resource-policy', 'same-origin'],
-    ...(secure ? ['strict-transport-security', 'max-age=31536000'] : []),
+    ...(secure ? strictTransport : []),
   ]
   const always304 = [...documentHeaders, 'cache-control', 'no-cache']
   const forGood = [...documentHeaders, 'cache-control', 'public, max-age=31536000, immutable']

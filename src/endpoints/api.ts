@@ -29,6 +29,7 @@ export type Api = (route: Route, target: Target, exchange: Exchange, c: Context)
 export function createApi({ config, platform, sessions, refresher, clientAddress, rateLimit }: ApiParts): Api {
   const { protocol, host } = new URL(config.publicUrl)
   const proto = protocol.slice(0, -1)
+  const isSecure = proto === 'https'
 
   /** The session of the request, if the route uses one. @throws CoatcheckError when the route needs one that is not there */
   async function sessionFor(route: Route, exchange: Exchange): Promise<Session | undefined> {
@@ -76,7 +77,7 @@ export function createApi({ config, platform, sessions, refresher, clientAddress
           platform.log({ event: 'upstream.redirect_blocked', route: route.path, reason: 'upstream_redirect' })
         }
         const setCookie = session ? sessions.cookiesFor(session) : []
-        return towardsBrowser(answer, { fromSession: route.usesSession, setCookie, location: rewritten })
+        return towardsBrowser(answer, { fromSession: route.usesSession, isSecure, setCookie, location: rewritten })
       },
       broken(reason) {
         if (reason === 'client_gone') platform.log({ event: 'client.gone', route: route.path })

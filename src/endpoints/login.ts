@@ -3,11 +3,12 @@ import type { Context } from 'hono'
 import { seeOther } from '../answers.ts'
 import type { Config } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
+import type { Refresher } from '../oauth/refresh.ts'
 import type { AuthorizationResponse, LoginHints, LoginTransaction, RelyingParty } from '../oauth/relying-party.ts'
 import { confirmLoginPage, staleLoginPage } from '../pages.ts'
-import { headerText, type Platform } from '../platform.ts'
+import { type HeaderRecord, headerText, type Platform } from '../platform.ts'
 import type { Reason } from '../reasons.ts'
-import { requireNavigation, safeReturnTo } from '../security.ts'
+import { mayShowSession, requireNavigation, safeReturnTo } from '../security.ts'
 import type { Cookies } from '../session/cookies.ts'
 import { randomText, type Sealer } from '../session/seal.ts'
 import type { Sessions } from '../session/sessions.ts'
@@ -17,6 +18,8 @@ export const loginPath = '/auth/login'
 /** How long a login may take, and how many may be under way in one browser. */
 const loginTime = 600_000
 const mostLogins = 5
+/** Longest value of a parameter that is passed on, in characters. */
+const longestHint = 512
 /** A sealed login cookie stays below this; the oldest login gives way. Bytes. */
 const cookieBudget = 3_800
 
@@ -39,6 +42,7 @@ export interface LoginParts {
   sealer: Sealer
   cookies: Cookies
   sessions: Sessions
+  refresher: Refresher
 }
 
 export interface LoginEndpoints {
@@ -49,7 +53,7 @@ export interface LoginEndpoints {
 }
 
 export function createLogin(parts: LoginParts): LoginEndpoints {
-  const { config, platform, relyingParties, sealer, cookies, sessions } = parts
+  const { config, platform, relyingParties, sealer, cookies, sessions, refresher } = parts
   const { now, log, store } = platform
 
   async function readLogins(cookieHeader: string | undefined): Promise<PendingLogin[]> {
@@ -87,50 +91,57 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
         log({ event: 'login.asked', reason: 'cross_site_login' })
         return confirmLoginPage(`${loginPath}${new URL(c.req.url).search}`)
       }
-      if (query.max_age !== undefined && !/^\d{1,9}$/.test(query.max_age)) {
+      const { returnTo, provider, ...hints } = query
+      const isTooLong = Object.values(hints).some((value) => value.length > longestHint)
+      if (isTooLong || !/^\d{1,9}$/.test(hints.max_age ?? '0')) {
         throw new CoatcheckError('bad_request', 'parameter_malformed')
       }
-      const relyingParty = relyingPartyFor(query.provider)
+      const relyingParty = relyingPartyFor(provider)
       const cookie = headerText(headers, 'cookie')
       const { session } = await sessions.open(cookie)
+      // What the operator asks of every sign-in cannot be talked down by whoever opens this address.
+      const asked: LoginHints = { ...hints, ...relyingParty.provider.authorizationParams }
       const login: PendingLogin = {
         state: randomText(32),
         nonce: randomText(32),
         codeVerifier: randomText(32),
         provider: relyingParty.provider.id,
-        returnTo: safeReturnTo(query.returnTo, config.publicUrl),
+        returnTo: safeReturnTo(returnTo, config.publicUrl),
         startedAt: now(),
-        maxAge: query.max_age === undefined ? undefined : Number(query.max_age),
-        acrValues: query.acr_values,
+        maxAge: asked.max_age === undefined ? undefined : Number(asked.max_age),
+        acrValues: asked.acr_values,
         replaces: session?.id,
-        silent: query.prompt === 'none',
+        silent: asked.prompt === 'none',
         used: false,
       }
-      const { returnTo: _, provider: __, ...hints } = query
-      const url = await relyingParty.authorizationUrl(login, hints satisfies LoginHints)
+      const url = await relyingParty.authorizationUrl(login, asked)
       log({ event: 'login.started', provider: login.provider })
       return seeOther(url.href, [await writeLogins([...(await readLogins(cookie)), login])])
     },
 
     async finish(c) {
-      const cookie = headerText(platform.exchange(c).headers, 'cookie')
+      const { headers } = platform.exchange(c)
+      const cookie = headerText(headers, 'cookie')
       const answer = single(c, ['state', 'code', 'iss', 'error', 'error_description', 'response'])
       const logins = await readLogins(cookie)
       const login = logins.find(({ state }) => state === answer.state)
-      if (!login) return stale(cookie, '/', 'login_unknown')
-      if (login.used) return stale(cookie, login.returnTo, 'login_repeated')
+      // An answer at another provider's address is nobody's answer (RFC 9700, section 4.4).
+      const isExpected = login && relyingParties.get(login.provider)?.callbackPath === c.req.path
+      if (!login || !isExpected) return stale(headers, '/', 'login_unknown')
+      if (login.used) return stale(headers, login.returnTo, 'login_repeated')
       // Of callbacks that arrive together one goes on (RFC 9700, section 4.2.4).
       const first = await store.add(`login:${await sealer.hash('login', login.state)}`, 'used', loginTime)
-      if (!first) return stale(cookie, login.returnTo, 'login_repeated')
+      if (!first) return stale(headers, login.returnTo, 'login_repeated')
 
       const rest = logins.map((one) => (one === login ? { ...one, used: true, codeVerifier: '', nonce: '' } : one))
       const loginCookie = await writeLogins(rest)
-      if (login.silent && silentAnswers.has(answer.error ?? '')) return seeOther(login.returnTo, [loginCookie])
       try {
         return seeOther(login.returnTo, [loginCookie, ...(await signIn(login, answer, cookie))])
       } catch (error) {
         const told =
           error instanceof CoatcheckError ? error : new CoatcheckError('login_failed', 'unexpected', {}, error)
+        const isAnswer = told.reason === 'authorization_refused' && silentAnswers.has(answer.error ?? '')
+        if (login.silent && isAnswer) return seeOther(login.returnTo, [loginCookie])
         log({ event: 'login.failed', provider: login.provider, reason: told.reason, detail: told.details.detail })
         const loginUrl = startAgain(login.returnTo)
         throw new CoatcheckError(told.code, told.reason, { ...told.details, loginUrl, setCookie: [loginCookie] }, error)
@@ -164,12 +175,14 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
       log({ event: 'session.ended', session: id, reason: 'session_replaced' })
     }
     const previous = session && relyingParties.get(session.holding.provider)
-    if (previous) platform.waitUntil(previous.revoke(session.holding.tokens).catch(() => {}))
+    if (!previous) return
+    await refresher.bringUpToDate(session)
+    platform.waitUntil(previous.revoke(session.holding.tokens).catch(() => {}))
   }
 
   /** A callback that must not sign anybody in: whoever is signed in goes on, anybody else may start again. */
-  async function stale(cookie: string | undefined, returnTo: string, reason: Reason): Promise<Response> {
-    const { session } = await sessions.open(cookie)
+  async function stale(headers: HeaderRecord, returnTo: string, reason: Reason): Promise<Response> {
+    const { session } = mayShowSession(headers) ? await sessions.open(headerText(headers, 'cookie')) : {}
     log({ event: 'login.stale', reason, signedIn: session !== undefined })
     if (session) return seeOther(returnTo, [])
     return staleLoginPage(returnTo, startAgain(returnTo))

@@ -3,6 +3,7 @@ import type { Context } from 'hono'
 import { jsonResponse, seeOther } from '../answers.ts'
 import type { Config } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
+import type { Refresher } from '../oauth/refresh.ts'
 import type { RelyingParty } from '../oauth/relying-party.ts'
 import { headerText, type Platform } from '../platform.ts'
 import { requireSameOrigin } from '../security.ts'
@@ -23,6 +24,7 @@ export interface LogoutParts {
   sealer: Sealer
   cookies: Cookies
   sessions: Sessions
+  refresher: Refresher
 }
 
 export interface LogoutEndpoints {
@@ -33,7 +35,7 @@ export interface LogoutEndpoints {
 }
 
 export function createLogout(parts: LogoutParts): LogoutEndpoints {
-  const { config, platform, relyingParties, sealer, cookies, sessions } = parts
+  const { config, platform, relyingParties, sealer, cookies, sessions, refresher } = parts
   const { log, store, waitUntil } = platform
 
   /** `fallback` when `work` takes longer than our patience or fails; `work` goes on. */
@@ -67,6 +69,8 @@ export function createLogout(parts: LogoutParts): LogoutEndpoints {
       requireSameOrigin(headers, config.publicUrl, 'fetch-metadata')
       const { session, refusal } = await sessions.open(headerText(headers, 'cookie'))
       const setCookie = [...(session ? sessions.end(session) : refusal.setCookie), cookies.clearLogin()]
+      // The cookie may be from before a refresh; what must be revoked is what came after it.
+      if (session) await refresher.bringUpToDate(session)
       let logoutUrl = config.logout.returnTo
       if (session) {
         log({ event: 'session.ended', session: session.id, reason: 'logged_out' })

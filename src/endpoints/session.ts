@@ -2,10 +2,9 @@
 import type { Context } from 'hono'
 import { jsonResponse } from '../answers.ts'
 import type { Config } from '../config.ts'
-import { CoatcheckError } from '../errors.ts'
 import { isExpired } from '../oauth/token-set.ts'
 import { headerText, type Platform } from '../platform.ts'
-import { requireSameOrigin } from '../security.ts'
+import { refuseElsewhere, requireSameOrigin } from '../security.ts'
 import type { Session, Sessions } from '../session/sessions.ts'
 import type { SessionInfo } from '../wire.ts'
 
@@ -54,8 +53,7 @@ export function createSessionEndpoints({ config, platform, sessions }: SessionPa
 
   return {
     async show(c) {
-      const site = platform.exchange(c).headers['sec-fetch-site']
-      if (site === 'cross-site' || site === 'same-site') throw new CoatcheckError('csrf_rejected', 'cross_origin')
+      refuseElsewhere(platform.exchange(c).headers, config.publicUrl)
       return tell(c, false)
     },
     async extend(c) {

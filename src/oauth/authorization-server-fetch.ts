@@ -30,6 +30,11 @@ export function authorizationServerFetch(fetch: Platform['fetch']): Authorizatio
   }
 }
 
+/** JSON or a JWT, and says so. Whoever answers with a page is not the endpoint that was asked. */
+export function isData({ headers }: Response): boolean {
+  return /^application\/(?:[\w.+-]*\+)?(?:json|jwt)\b/i.test(headers.get('content-type') ?? '')
+}
+
 async function read(answer: Response): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = []
   let length = 0

@@ -4,7 +4,7 @@ import type { ProviderConfig } from '../config.ts'
 import { isLoopback } from '../config-values.ts'
 import { CoatcheckError } from '../errors.ts'
 import type { Platform } from '../platform.ts'
-import { authorizationServerFetch, unavailable } from './authorization-server-fetch.ts'
+import { authorizationServerFetch, isData, unavailable } from './authorization-server-fetch.ts'
 import { clientAuthentication } from './client-authentication.ts'
 import { reasonOf } from './failures.ts'
 import { type IdTokenVerifier, idTokenVerifier } from './id-token.ts'
@@ -58,6 +58,12 @@ export function discovered(
     if (!authorization_endpoint || !token_endpoint || !jwks_uri) throw unavailable('metadata_incomplete')
     if (!Object.entries(metadata).every(([name, value]) => isEndpointSafe(name, value))) {
       throw unavailable('metadata_incomplete')
+    }
+    // openid-client looks at the type of every answer but this one.
+    configuration[client.customFetch] = async (url, init) => {
+      const answer = await fetch(url, init)
+      if (url === metadata.userinfo_endpoint && answer.ok && !isData(answer)) throw unavailable('response_malformed')
+      return answer
     }
     const supported = metadata.id_token_signing_alg_values_supported
     const idTokens = idTokenVerifier(jwks_uri, supported, { fetch, timeout, now: platform.now })

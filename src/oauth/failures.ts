@@ -1,5 +1,10 @@
 // What went wrong at an authorization server, from what the protocol library throws to our own closed list of reasons.
-import { AuthorizationResponseError, ClientError, ResponseBodyError } from 'openid-client'
+import {
+  AuthorizationResponseError,
+  ClientError,
+  ResponseBodyError,
+  WWWAuthenticateChallengeError,
+} from 'openid-client'
 import { CoatcheckError } from '../errors.ts'
 import type { Reason } from '../reasons.ts'
 import { unavailable } from './authorization-server-fetch.ts'
@@ -11,6 +16,7 @@ export function reasonOf(error: unknown): Reason {
   }
   if (error instanceof AuthorizationResponseError) return 'authorization_refused'
   if (error instanceof ResponseBodyError) return byOAuthError(error)
+  if (error instanceof WWWAuthenticateChallengeError) return 'client_rejected'
   if (error instanceof ClientError) return byCode(error)
   return error instanceof TypeError ? 'unreachable' : 'unexpected'
 }
@@ -24,6 +30,7 @@ function byOAuthError({ error, status }: ResponseBodyError): Reason {
 }
 
 function byCode({ code, cause }: ClientError): Reason {
+  if (cause instanceof Response && (cause.status >= 500 || cause.status === 429)) return 'server_error'
   switch (code) {
     case 'OAUTH_TIMEOUT':
     case 'OAUTH_ABORT':
@@ -34,9 +41,6 @@ function byCode({ code, cause }: ClientError): Reason {
     case 'OAUTH_JWT_TIMESTAMP_CHECK_FAILED':
       return 'id_token_time'
     case 'OAUTH_RESPONSE_IS_NOT_CONFORM':
-      return cause instanceof Response && (cause.status >= 500 || cause.status === 429)
-        ? 'server_error'
-        : 'response_malformed'
     case 'OAUTH_INVALID_RESPONSE':
     case 'OAUTH_PARSE_ERROR':
     case 'OAUTH_RESPONSE_IS_NOT_JSON':
@@ -61,21 +65,16 @@ export function refusedByServer(error: unknown): CoatcheckError {
   if (error instanceof CoatcheckError) return error
   const reason = reasonOf(error)
   if (transient.has(reason)) return unavailable(reason, error)
-  const refusal = error instanceof AuthorizationResponseError ? { detail: sentences[error.error] } : {}
-  return new CoatcheckError(
-    'login_failed',
-    reason,
-    refusal.detail === undefined ? {} : { detail: refusal.detail },
-    error,
-  )
+  const detail = error instanceof AuthorizationResponseError ? sentences.get(error.error) : undefined
+  return new CoatcheckError('login_failed', reason, detail === undefined ? {} : { detail }, error)
 }
 
 /** What to tell a person about an authorization error (RFC 6749, section 4.1.2.1; OpenID Connect Core, 3.1.2.6). */
-const sentences: Record<string, string> = {
-  access_denied: 'The sign-in was cancelled or refused.',
-  login_required: 'You are not signed in at the authorization server.',
-  interaction_required: 'The authorization server needs to ask you something first.',
-  consent_required: 'The authorization server needs your consent first.',
-  account_selection_required: 'The authorization server needs you to choose an account first.',
-  temporarily_unavailable: 'The authorization server is not available right now.',
-}
+const sentences = new Map([
+  ['access_denied', 'The sign-in was cancelled or refused.'],
+  ['login_required', 'You are not signed in at the authorization server.'],
+  ['interaction_required', 'The authorization server needs to ask you something first.'],
+  ['consent_required', 'The authorization server needs your consent first.'],
+  ['account_selection_required', 'The authorization server needs you to choose an account first.'],
+  ['temporarily_unavailable', 'The authorization server is not available right now.'],
+])

@@ -1,5 +1,5 @@
 // The checks of an ID token that go beyond the protocol library's: signature always, audience exactly, type never mixed up.
-import { createRemoteJWKSet, customFetch, errors, type JWTPayload, jwtVerify } from 'jose'
+import { base64url, createRemoteJWKSet, customFetch, errors, type JWTPayload, jwtVerify } from 'jose'
 import { CoatcheckError } from '../errors.ts'
 import type { Reason } from '../reasons.ts'
 import type { AuthorizationServerFetch } from './authorization-server-fetch.ts'
@@ -13,8 +13,10 @@ const acceptable = new Set(
 export interface IdTokenExpectations {
   issuer: string
   clientId: string
-  /** For a refreshed token: the user it must still speak of (OpenID Connect Core, section 12.2). */
-  subject?: string
+  /** The access token that came with it: `at_hash`, if there, must be its hash (OpenID Connect Core, section 3.1.3.8). */
+  accessToken: string
+  /** For a refreshed token: the sign-in it must still speak of (OpenID Connect Core, section 12.2). */
+  original?: { subject: string; nonce?: string | undefined; authTime?: number | undefined }
 }
 
 export interface IdTokenVerifier {
@@ -46,7 +48,7 @@ export function idTokenVerifier(
     cooldownDuration: 0,
   })
   return {
-    async verify(idToken, { issuer, clientId, subject }) {
+    async verify(idToken, { issuer, clientId, accessToken, original }) {
       const { payload, protectedHeader } = await jwtVerify(idToken, keys, {
         algorithms,
         issuer,
@@ -65,10 +67,27 @@ export function idTokenVerifier(
       if (Array.isArray(aud) && aud.some((other) => other !== clientId)) throw refused('id_token_claim')
       if (azp !== undefined && azp !== clientId) throw refused('id_token_claim')
       if (iat > now() / 1_000 + 60) throw refused('id_token_time')
-      if (subject !== undefined && sub !== subject) throw refused('identity_changed')
+      const { at_hash, nonce, auth_time } = payload
+      const hash = await leftHash(accessToken, protectedHeader.alg)
+      if (at_hash !== undefined && hash !== undefined && at_hash !== hash) throw refused('id_token_claim')
+      if (original) {
+        if (sub !== original.subject) throw refused('identity_changed')
+        if (nonce !== undefined && nonce !== original.nonce) throw refused('identity_changed')
+        const { authTime } = original
+        if (auth_time !== undefined && authTime !== undefined && auth_time !== authTime)
+          throw refused('identity_changed')
+      }
       return { ...payload, sub }
     },
   }
+}
+
+/** The left half of a token's hash, by the hash function of the ID token's algorithm; `undefined` where it has none. */
+async function leftHash(token: string, algorithm: string): Promise<string | undefined> {
+  const bits = /(256|384|512)$/.exec(algorithm)?.[1] ?? (/^Ed(DSA|25519)$/.test(algorithm) ? '512' : undefined)
+  if (bits === undefined) return undefined
+  const digest = new Uint8Array(await crypto.subtle.digest(`SHA-${bits}`, new TextEncoder().encode(token)))
+  return base64url.encode(digest.subarray(0, digest.length / 2))
 }
 
 /** Beyond the limit the last answer stands: an unknown key is then simply unknown. */

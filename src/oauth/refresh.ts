@@ -22,6 +22,8 @@ export interface Refresher {
   ensureFresh(session: Session): Promise<void>
   /** Renews although the token looks good, because an upstream refused `refused`. Throws as `ensureFresh`. */
   renewRefused(session: Session, refused: string): Promise<void>
+  /** Puts the newest tokens that are known anywhere into a session that may have come with an old cookie. Never throws. */
+  bringUpToDate(session: Session): Promise<void>
 }
 
 /** Marks under the key of a refresh token that has no successor. `failed` is followed by the reason. */
@@ -77,9 +79,11 @@ export function createRefresher(
   const leaseTime = timeout + 5_000
   const flights = new LRUCache<string, Flight>({ max: 5_000, ttl: Math.max(replayWindow, leaseTime), perf: { now } })
 
+  const keyOf = async (spending: string) => `successor:${await sealer.hash('refresh token', spending)}`
+
   /** Redeems the session's refresh token, or learns what came of somebody else's redemption of it. */
   async function successorOf(session: Session, spending: string): Promise<Successor> {
-    const key = `successor:${await sealer.hash('refresh token', spending)}`
+    const key = await keyOf(spending)
     const deadline = now() + leaseTime
     for (;;) {
       const known = await recall(key)
@@ -121,7 +125,10 @@ export function createRefresher(
         waitUntil(relyingParty.revoke(tokens).catch(() => {}))
         throw new CoatcheckError('session_expired', 'session_ended')
       }
-      const renewed = await sessions.renew(session, tokens)
+      const renewed = await sessions.renew(session, tokens).catch((error) => {
+        waitUntil(relyingParty.revoke(tokens).catch(() => {}))
+        throw error
+      })
       await store.set(key, renewed.seal, replayWindow)
       const { generation } = renewed.holding
       log({ event: 'refresh.completed', ...about, generation, milliseconds: now() - startedAt })
@@ -188,6 +195,16 @@ export function createRefresher(
       // Still good: one refresh runs behind this request, and the next one finds its outcome.
       const busy = flight !== undefined && flight.busyUntil > now()
       if (!busy) waitUntil(fly(session, spending).catch(() => {}))
+    },
+
+    async bringUpToDate(session) {
+      for (let round = 0; round < longestCatchUp; round++) {
+        const spending = spendingOf(session)
+        if (spending === undefined) return
+        const newer = flights.get(spending)?.successor ?? (await recall(await keyOf(spending)).catch(() => undefined))
+        if (!newer) return
+        sessions.adopt(session, newer)
+      }
     },
 
     async renewRefused(session, refused) {

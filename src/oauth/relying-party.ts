@@ -20,8 +20,9 @@ export interface LoginTransaction {
   readonly acrValues?: string | undefined
 }
 
-/** Parameters of `/auth/login` that are passed on (OpenID Connect Core, section 3.1.2.1). */
+/** What the user is asked for at sign-in, by the page and by the operator (OpenID Connect Core, section 3.1.2.1). */
 export interface LoginHints {
+  [name: string]: string | undefined
   prompt?: string | undefined
   max_age?: string | undefined
   acr_values?: string | undefined
@@ -36,10 +37,15 @@ export type AuthorizationResponse = Partial<
 
 export interface RelyingParty {
   readonly provider: ProviderConfig
+  /**
+   * Path of the redirect URI. Every provider has its own, so that an answer says by its address which of them it claims
+   * to come from (RFC 9700, section 4.4.2.2).
+   */
+  readonly callbackPath: string
   /** Whether the metadata of the authorization server is at hand; fetches it if not. Never throws. */
   ready(): Promise<boolean>
   /** The address to send the browser to. @throws CoatcheckError `authorization_server_unavailable`, `login_failed` */
-  authorizationUrl(transaction: LoginTransaction, hints: LoginHints): Promise<URL>
+  authorizationUrl(transaction: LoginTransaction, asked: LoginHints): Promise<URL>
   /**
    * Redeems the code of an authorization response and validates the ID token, its signature included.
    * @throws CoatcheckError `login_failed`, or `authorization_server_unavailable` when nobody is to blame
@@ -50,7 +56,7 @@ export interface RelyingParty {
    * @throws CoatcheckError `session_expired` when the session cannot go on (`invalid_grant`, another user's ID token),
    * `authorization_server_unavailable` for everything else: the session is kept.
    */
-  refresh(holding: { subject: string; tokens: TokenSet }): Promise<TokenSet>
+  refresh(holding: Pick<SignIn, 'subject' | 'nonce' | 'authTime' | 'tokens'>): Promise<TokenSet>
   /** Revokes what can still be used (RFC 7009). Rejects with the reason; nobody has to wait for it. */
   revoke(tokens: TokenSet): Promise<void>
   /** Where the browser goes to sign out there too, if the server has such a place. */
@@ -59,11 +65,12 @@ export interface RelyingParty {
 
 export function createRelyingParty(
   provider: ProviderConfig,
+  callbackPath: string,
   config: Pick<Config, 'publicUrl' | 'refresh' | 'session' | 'routes'>,
   platform: Pick<Platform, 'fetch' | 'log' | 'now' | 'waitUntil'>,
 ): RelyingParty {
   const { issuer, clientId } = provider
-  const redirectUri = `${config.publicUrl}/auth/callback`
+  const redirectUri = config.publicUrl + callbackPath
   const { timeout, lead } = config.refresh
   const server = discovered(provider, timeout, platform)
   const keptClaims = new Set([
@@ -75,9 +82,9 @@ export function createRelyingParty(
     return { ...response, id_token: provider.idTokenHint ? idToken : undefined }
   }
 
-  function authorizationParams(transaction: LoginTransaction, challenge: string, hints: LoginHints) {
+  function authorizationParams(transaction: LoginTransaction, challenge: string, asked: LoginHints) {
     const params: Record<string, string> = {
-      ...provider.authorizationParams,
+      ...Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined)),
       response_type: 'code',
       redirect_uri: redirectUri,
       scope: provider.scope,
@@ -86,7 +93,6 @@ export function createRelyingParty(
       code_challenge: challenge,
       code_challenge_method: 'S256',
     }
-    for (const [name, value] of Object.entries(hints)) if (value !== undefined) params[name] = value
     return params
   }
 
@@ -113,6 +119,7 @@ export function createRelyingParty(
 
   return {
     provider,
+    callbackPath,
 
     ready: () =>
       server().then(
@@ -120,12 +127,14 @@ export function createRelyingParty(
         () => false,
       ),
 
-    async authorizationUrl(transaction, hints) {
+    async authorizationUrl(transaction, asked) {
       const { configuration, metadata } = await server()
       const challenge = await client.calculatePKCECodeChallenge(transaction.codeVerifier)
-      const params = authorizationParams(transaction, challenge, hints)
-      const offered = metadata.pushed_authorization_request_endpoint !== undefined
-      if (provider.par === false || (provider.par === 'auto' && !offered)) {
+      const params = authorizationParams(transaction, challenge, asked)
+      const isOffered = metadata.pushed_authorization_request_endpoint !== undefined
+      const isRequired = metadata.require_pushed_authorization_requests === true || provider.par === true
+      if (isRequired && !isOffered) throw unavailable('metadata_incomplete')
+      if (!isRequired && !(provider.par === 'auto' && isOffered)) {
         return client.buildAuthorizationUrl(configuration, params)
       }
       // A server that takes pushed requests gets nothing else: falling back would be a downgrade (RFC 9126, section 4).
@@ -151,17 +160,20 @@ export function createRelyingParty(
         })
         const idToken = response.id_token
         if (idToken === undefined) throw new CoatcheckError('login_failed', 'id_token_missing')
-        const identity = await idTokens.verify(idToken, { issuer, clientId })
+        if (!isUsable(response)) throw new CoatcheckError('login_failed', 'response_malformed')
+        const accessToken = response.access_token
+        const identity = await idTokens.verify(idToken, { issuer, clientId, accessToken })
         const { acr, auth_time, sid } = identity
         if (transaction.acrValues !== undefined && !transaction.acrValues.split(' ').includes(String(acr))) {
           throw new CoatcheckError('login_failed', 'acr_not_satisfied')
         }
-        const claims = await withUserinfo(authorizationServer, response.access_token, identity)
+        const claims = await withUserinfo(authorizationServer, accessToken, identity)
         return {
           provider: provider.id,
           issuer,
           subject: identity.sub,
           providerSession: typeof sid === 'string' ? sid : undefined,
+          nonce: transaction.nonce,
           claims: Object.fromEntries(Object.entries(claims).filter(([name]) => keptClaims.has(name))),
           acr: typeof acr === 'string' ? acr : undefined,
           authTime: typeof auth_time === 'number' ? auth_time : undefined,
@@ -172,7 +184,7 @@ export function createRelyingParty(
       }
     },
 
-    async refresh({ subject, tokens }) {
+    async refresh({ subject, nonce, authTime, tokens }) {
       const { configuration, idTokens } = await server()
       const sentAt = platform.now()
       const response = await client.refreshTokenGrant(configuration, tokens.refreshToken ?? '').catch((error) => {
@@ -181,9 +193,16 @@ export function createRelyingParty(
         if (reason.startsWith('id_token_')) throw new CoatcheckError('session_expired', 'identity_changed', {}, error)
         throw unavailable(reason, error)
       })
+      if (!isUsable(response)) throw unavailable('response_malformed')
       let idToken: string | undefined
       try {
-        if (response.id_token) await idTokens.verify(response.id_token, { issuer, clientId, subject })
+        const expected = {
+          issuer,
+          clientId,
+          accessToken: response.access_token,
+          original: { subject, nonce, authTime },
+        }
+        if (response.id_token) await idTokens.verify(response.id_token, expected)
         idToken = response.id_token
       } catch (error) {
         // The refresh token is spent by now: keys that cannot be fetched must not lose its successor.
@@ -218,6 +237,15 @@ export function createRelyingParty(
         ...hint,
       })
     },
+  }
+
+  /** A bearer token, which is what was asked for, made of what a header can carry (RFC 6750, section 2.1). */
+  function isUsable({
+    token_type,
+    access_token,
+    refresh_token = '-',
+  }: TokenResponse & { token_type: string }): boolean {
+    return token_type === 'bearer' && /^[\x21-\x7e]+$/.test(access_token) && /^[\x20-\x7e]+$/.test(refresh_token)
   }
 
   /** RFC 9207, section 2.4: simple string comparison; advertised means obligatory, also on errors. */

@@ -33,8 +33,12 @@ const remembered = { max: 20_000, maxSize: 64 * 1_024 * 1_024 }
 /** The tail of a seal is its own MAC: as a key it is short and as distinct as the whole. */
 const tailLength = 46
 
-/** Cheap look at what claims to be a seal, before any cryptography. */
-const sealShape = /^Fe26\.2\*\d{1,9}\*[0-9a-f]{64}\*[\w-]{22}\*[\w-]+\*\d*\*[0-9a-f]{64}\*[\w-]{43}~2$/
+/**
+ * Cheap look at what claims to be a seal, before any cryptography. The last character of the MAC has two bits to spare;
+ * they must be zero, or one seal could be written in four ways.
+ */
+const sealShape =
+  /^Fe26\.2\*\d{1,9}\*[0-9a-f]{64}\*[\w-]{22}\*[\w-]+\*\d*\*[0-9a-f]{64}\*[\w-]{42}[AEIMQUYcgkosw048]~2$/
 
 interface Remembered {
   readonly purpose: Purpose

@@ -18,6 +18,8 @@ export interface Holding {
   /** `iss` and `sub` of the ID token: together, and only together, the user (OpenID Connect Core, section 5.7). */
   readonly issuer: string
   readonly subject: string
+  /** `nonce` of the sign-in, which a refreshed ID token may repeat. */
+  readonly nonce?: string | undefined
   /** `sid` of the ID token: the name of the session at the authorization server. */
   readonly providerSession?: string | undefined
   /** Claims that the page may see or that routes ask for. */
@@ -51,8 +53,9 @@ export interface Session {
   /** `Set-Cookie`s that the answer to this request should carry: a moved ticket, a newer holding. */
   newTicket?: string
   newHolding?: readonly string[]
-  /** Names of the cookies the request had. */
+  /** Names of the cookies the request had, and how long the sealed ticket is. */
   readonly cookieNames: readonly string[]
+  readonly ticketLength: number
 }
 
 /** What a new session is made of. */
@@ -79,7 +82,10 @@ export interface Sessions {
   create(signIn: SignIn): Promise<{ session: Session; cookieBytes: number }>
   /** Counts this request as activity: moves the idle end, at most every tenth of `idleTimeout` or every minute. */
   touch(session: Session, force?: boolean): Promise<void>
-  /** The next generation of a session, with new tokens, and the cookies that bring it to the browser. */
+  /**
+   * The next generation of a session, with new tokens, sealed.
+   * @throws CoatcheckError `session_expired` when the new tokens do not fit any more
+   */
   renew(session: Session, tokens: TokenSet): Promise<RenewedHolding>
   /** Opens a holding that was sealed for another request or process. */
   unsealHolding(seal: string): Promise<Holding | undefined>
@@ -119,11 +125,7 @@ export function createSessions(
     return { refusal: { reason, code, setCookie: names.length > 0 ? cookies.clearSession(names) : [] } }
   }
 
-  async function writeTicket(session: Session): Promise<string> {
-    const { id, createdAt } = session
-    const seal = await sealer.seal('ticket', { id, createdAt, seenAt: now() } satisfies Ticket, session.endsAt)
-    return cookies.writeTicket(seal, secondsUntil(session.endsAt))
-  }
+  const sealTicket = (ticket: Ticket, endsAt: number) => sealer.seal('ticket', ticket, endsAt)
 
   const holdingCookies = (seal: string, session: Session) => cookies.writeHolding(seal, secondsUntil(session.endsAt))
 
@@ -150,7 +152,9 @@ export function createSessions(
       if (time >= ticket.seenAt + idleTimeout) return refuse('session_idle', names)
       if (endings.isOver(ticket.id)) return refuse('session_ended', names)
       const { id, createdAt, seenAt } = ticket
-      return { session: { id, createdAt, seenAt, endsAt, holding, cookieNames: names } }
+      return {
+        session: { id, createdAt, seenAt, endsAt, holding, cookieNames: names, ticketLength: ticketSeal.length },
+      }
     },
 
     async create(signIn) {
@@ -158,25 +162,31 @@ export function createSessions(
       const id = randomText(18)
       const endsAt = createdAt + absoluteTimeout
       const holding: Holding = { id, generation: 1, ...signIn }
-      const session: Session = { id, createdAt, seenAt: createdAt, endsAt, holding, cookieNames: [] }
-      const ticket = await writeTicket(session)
+      const ticketSeal = await sealTicket({ id, createdAt, seenAt: createdAt }, endsAt)
       const seal = await sealer.seal('holding', holding, endsAt)
-      const cookieBytes = cookies.sizeOf(ticket.slice(ticket.indexOf('=') + 1, ticket.indexOf(';')).length, seal.length)
-      if (cookieBytes > sessionBudget) throw tooLarge(holding, cookieBytes)
-      session.newTicket = ticket
+      const cookieBytes = cookies.sizeOf(ticketSeal.length, seal.length)
+      if (cookieBytes > sessionBudget) throw tooLarge('login_failed', holding, cookieBytes)
+      const session: Session = {
+        ...{ id, createdAt, seenAt: createdAt, endsAt, holding, cookieNames: [], ticketLength: ticketSeal.length },
+        newTicket: cookies.writeTicket(ticketSeal, secondsUntil(endsAt)),
+      }
       session.newHolding = holdingCookies(seal, session)
       return { session, cookieBytes }
     },
 
     async touch(session, force = false) {
       if (!force && now() - session.seenAt < touchEvery) return
-      session.newTicket = await writeTicket(session)
+      const { id, createdAt, endsAt } = session
       session.seenAt = now()
+      const seal = await sealTicket({ id, createdAt, seenAt: session.seenAt }, endsAt)
+      session.newTicket = cookies.writeTicket(seal, secondsUntil(endsAt))
     },
 
     async renew(session, tokens) {
       const holding: Holding = { ...session.holding, generation: session.holding.generation + 1, tokens }
       const seal = await sealer.seal('holding', holding, session.endsAt)
+      const cookieBytes = cookies.sizeOf(session.ticketLength, seal.length)
+      if (cookieBytes > sessionBudget) throw tooLarge('session_expired', holding, cookieBytes)
       return { holding, seal }
     },
 
@@ -235,7 +245,11 @@ const sealReasons = {
   expired: 'session_too_old',
 } as const satisfies Record<string, Reason>
 
-function tooLarge({ tokens, claims }: Holding, total: number): CoatcheckError {
+function tooLarge(
+  code: 'login_failed' | 'session_expired',
+  { tokens, claims }: Holding,
+  total: number,
+): CoatcheckError {
   const parts = [
     ['access token', tokens.accessToken.length],
     ['refresh token', tokens.refreshToken?.length ?? 0],
@@ -244,5 +258,5 @@ function tooLarge({ tokens, claims }: Holding, total: number): CoatcheckError {
   ] as const
   const list = parts.filter(([, bytes]) => bytes > 0).map(([name, bytes]) => `${name} ${bytes}`)
   const detail = `The session would take ${total} bytes of cookies and ${sessionBudget} are allowed. Before sealing: ${list.join(', ')} bytes. Ask the authorization server for smaller tokens, or keep sessions in a store (session.storage).`
-  return new CoatcheckError('login_failed', 'tokens_too_large', { detail })
+  return new CoatcheckError(code, 'tokens_too_large', { detail })
 }

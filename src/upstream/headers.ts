@@ -1,5 +1,5 @@
 // What goes up to an API and what comes down to the browser. Pure.
-import { ownAnswerHeaders } from '../answers.ts'
+import { ownAnswerHeaders, strictTransport } from '../answers.ts'
 import { type HeaderList, type HeaderRecord, headerText } from '../platform.ts'
 import { csrfHeader, errorHeader } from '../wire.ts'
 
@@ -12,13 +12,21 @@ const hopByHop = 'connection keep-alive proxy-connection te trailer trailers tra
  */
 const withheldUp = new Set(
   `${hopByHop} host content-length expect cookie cookie2 authorization dpop forwarded via x-real-ip x-client-ip
-  x-cluster-client-ip true-client-ip client-ip remote-user remote-addr x-remote-user x-user x-original-url x-rewrite-url
+  x-cluster-client-ip true-client-ip client-ip fastly-client-ip x-azure-clientip x-appengine-user-ip
+  x-original-forwarded-for x-user x-username x-userid x-user-id x-original-url x-rewrite-url
   x-original-uri x-original-method x-http-method x-http-method-override x-method-override x-original-host x-host
   sec-token-binding secure-session-response sec-secure-session-id secure-session-skipped traceparent tracestate
   x-request-start ${csrfHeader} ${errorHeader}`.split(/\s+/),
 )
-const withheldUpPrefix =
-  /^(?:proxy-|x-forwarded-|x-ssl-|x-client-cert|client-cert|cf-|x-hono-|x-envoy-|x-auth-request-|secure-session-)/
+const withheldUpPrefix = startingWith(
+  // What a hop in front would say of the connection or the client
+  'proxy- x-forwarded- x-ssl- ssl- x-client-cert client-cert x-arr- x-amzn- cf- x-envoy- x-ms-client-',
+  // Who the user is, as gateways and single sign-on modules tell their backends
+  'remote- x-remote- impersonate- tailscale-user- x-authentik- x-authenticated- x-auth-request- x-webauth- x-consumer- x-credential- x-anonymous-',
+  'x-goog-authenticated- x-goog-iap- x-ms-token- x-pomerium- x-vouch- x-jwt- x-id-token x-access-token x-userinfo oidc-',
+  // What is between browser and coatcheck, or inside coatcheck
+  'secure-session- x-hono-',
+)
 
 /**
  * Never passed on to a browser: what would change the state of our own origin (R518-R524), what coatcheck says itself,
@@ -29,6 +37,10 @@ const withheldDown = new Set(
   public-key-pins-report-only service-worker-allowed service-worker-navigation-preload refresh alt-svc alt-used
   www-authenticate authentication-info proxy-authenticate proxy-authentication-info content-security-policy
   content-security-policy-report-only permissions-policy permissions-policy-report-only feature-policy document-policy
+  document-policy-report-only require-document-policy integrity-policy integrity-policy-report-only
+  document-isolation-policy document-isolation-policy-report-only shared-storage-write x-allow-fledge
+  x-dns-prefetch-control x-ua-compatible x-sendfile x-lighttpd-send-file x-reproxy-url surrogate-control
+  surrogate-key edge-control x-litespeed-cache-control x-litespeed-tag x-litespeed-purge
   cross-origin-opener-policy cross-origin-opener-policy-report-only cross-origin-embedder-policy
   cross-origin-embedder-policy-report-only cross-origin-resource-policy origin-agent-cluster origin-trial nel report-to
   reporting-endpoints expect-ct accept-ch critical-ch accept-ch-lifetime link sourcemap x-sourcemap set-login
@@ -37,8 +49,13 @@ const withheldDown = new Set(
   referrer-policy timing-allow-origin server x-powered-by x-aspnet-version via location early-data p3p dpop-nonce
   ${errorHeader}`.split(/\s+/),
 )
-const withheldDownPrefix =
-  /^(?:access-control-|secure-session-|sec-|proxy-|x-hono-|x-accel-|attribution-reporting-|cdn-cache-)/
+const withheldDownPrefix = startingWith(
+  'access-control- secure-session- sec- proxy- x-hono- x-accel- attribution-reporting- ad-auction- [a-z-]*cdn-cache-control',
+)
+
+function startingWith(...lists: string[]): RegExp {
+  return new RegExp(`^(?:${lists.join(' ').replaceAll(' ', '|')})`)
+}
 
 /** Verdicts by header name, so that the rules run once a name; bounded, because names come from outside. */
 function remembering(isWithheld: (name: string) => boolean): (name: string) => boolean {
@@ -90,6 +107,8 @@ export function towardsUpstream(inbound: HeaderRecord, facts: UpstreamFacts): He
 export interface BrowserFacts {
   /** Whether the answer depends on a session: then nobody but this browser may keep it. */
   readonly fromSession: boolean
+  /** Whether our origin is https. */
+  readonly isSecure: boolean
   readonly setCookie: readonly string[]
   /** Rewritten `Location`, if the upstream sent one that stays inside the route. */
   readonly location: string | undefined
@@ -113,6 +132,7 @@ export function towardsBrowser(outbound: HeaderRecord, facts: BrowserFacts): Hea
     out.push('cache-control', 'no-store', 'vary', vary === undefined ? 'Cookie' : `${vary}, Cookie`)
   }
   out.push(...inert)
+  if (facts.isSecure) out.push(...strictTransport)
   for (const cookie of facts.setCookie) out.push('set-cookie', cookie)
   return out
 }

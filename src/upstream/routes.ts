@@ -21,16 +21,20 @@ export interface Route extends RouteConfig {
 }
 
 const printable = /^\/[\x21-\x7e]*$/
-const plain = /^[A-Za-z0-9\-_~!$&'()*+,;=:@/]*$/
+const plain = /^\/[A-Za-z0-9\-_~!$&'()*+,;=:@/]*$/
 const absoluteForm = /^https?:\/\/[^/?#]*/i
-/** What an upstream could take for a separator, an end or a step: `/`, `\`, control characters, or an encoding of one. */
-const treacherous = /%(?:2f|5c|[01][0-9a-f]|7f|25[0-9a-f]{2})|[\\#]/i
-const dotSegment = /\/\.{1,2}(?:;[^/]*)?(?=\/|$)/
+/**
+ * What could be taken for a separator, an end or a step: backslashes, control characters, encodings of a slash or of one
+ * of these, an encoding inside an encoding, and dot segments.
+ */
+const treacherous = /%(?:2f|5c|[01][0-9a-f]|7f|25[0-9a-f]{2})|[\\#]|\/\.{1,2}(?:;[^/]*)?(?=\/|$)/i
+/** What some upstreams leave out, and so see another path than the one that was matched: empty segments and path parameters. */
+const leftOut = /\/\/|;|%3b/i
 const longest = 16_384
 
 /**
- * The canonical form of a request target, or `undefined` if it has none: encoded slashes and backslashes, NUL and other
- * control characters, double encoding, dot segments and bad UTF-8 are refused, never repaired.
+ * The canonical form of a request target, or `undefined` if it has none. What two servers could read in two ways is
+ * refused, never repaired.
  */
 export function canonicalTarget(target: string): Target | undefined {
   // A proxy in front may use the absolute form (RFC 9112, section 3.2.2); its authority decides nothing here.
@@ -40,8 +44,8 @@ export function canonicalTarget(target: string): Target | undefined {
   const query = at === -1 ? '' : origin.slice(at)
   if (query !== '' && !/^[\x21-\x7e]*$/.test(query)) return undefined
   if (origin.length > longest || query.includes('#')) return undefined
-  if (plain.test(raw) && raw.charCodeAt(0) === 47) return { path: raw, query }
-  if (!printable.test(raw) || treacherous.test(raw)) return undefined
+  if (plain.test(raw)) return { path: raw, query }
+  if (!printable.test(raw)) return undefined
   try {
     decodeURIComponent(raw)
   } catch {
@@ -51,7 +55,8 @@ export function canonicalTarget(target: string): Target | undefined {
     const char = String.fromCharCode(Number.parseInt(hex, 16))
     return /[A-Za-z0-9\-._~]/.test(char) ? char : encoded.toUpperCase()
   })
-  return dotSegment.test(path) ? undefined : { path, query }
+  // Only now: decoding what needs no encoding may have put together what was taken apart.
+  return treacherous.test(path) ? undefined : { path, query }
 }
 
 /** Finds the route of a canonical path: the longest prefix that ends on a segment boundary. */
@@ -80,13 +85,13 @@ function prepared(config: RouteConfig): Route {
 }
 
 /**
- * Path and query for the upstream: the prefix of the route replaced by the path of its upstream. `undefined` when what
- * remains would begin like an authority (`//host`).
+ * Path and query for the upstream: the prefix of the route replaced by the path of its upstream. `undefined` for a path
+ * that an upstream might read as that of another route.
  */
 export function upstreamPath(route: Route, { path, query }: Target): string | undefined {
   const rest = route.path === '/' ? path : path.slice(route.path.length)
   const full = `${route.basePath}${rest}` || '/'
-  return full.startsWith('//') ? undefined : full + query
+  return leftOut.test(full) ? undefined : full + query
 }
 
 /**

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream'
 import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Context } from 'hono'
-import { Client, type Dispatcher, errors, Pool } from 'undici'
+import { Client, type Dispatcher, Pool } from 'undici'
 import { CoatcheckError } from '../errors.ts'
 import type { Exchange, Transport, UpstreamCall } from '../platform.ts'
 
@@ -34,6 +34,8 @@ const poolOptions: Pool.Options = {
 
 /** Methods whose effect does not multiply when a request is sent again (RFC 9110, section 9.2.2). */
 const repeatable = new Set(['GET', 'HEAD', 'OPTIONS'])
+/** How long the connections may take to finish when everything ends. Milliseconds. */
+const closeTime = 1_000
 
 export interface UndiciTransport {
   readonly transport: Transport
@@ -56,13 +58,20 @@ export function undiciTransport(): UndiciTransport {
     transport(call, exchange, c: Context<{ Bindings: HttpBindings }>) {
       const { incoming, outgoing } = c.env
       return new Promise((resolve, reject) => {
-        send(poolFor(call.origin), call, exchange, incoming, outgoing, resolve, reject, repeatable.has(call.method))
+        const mayRepeat = repeatable.has(call.method) && !exchange.hasBody
+        send(poolFor(call.origin), call, exchange, incoming, outgoing, resolve, reject, mayRepeat)
       })
     },
     async close() {
-      await Promise.all([...pools.values()].map((pool) => pool.close()))
+      await Promise.all([...pools.values()].map(closePool))
     },
   }
+}
+
+async function closePool(pool: Pool): Promise<void> {
+  const hurry = setTimeout(() => void pool.destroy(), closeTime)
+  await pool.close().catch(() => {})
+  clearTimeout(hurry)
 }
 
 function send(
@@ -75,12 +84,27 @@ function send(
   reject: (error: unknown) => void,
   mayRepeat: boolean,
 ): void {
+  // The browser may have gone while its token was being renewed: nobody waits for this call any more.
+  if (outgoing.destroyed) {
+    resolve(RESPONSE_ALREADY_SENT)
+    return
+  }
   let controller: Dispatcher.DispatchController | undefined
   let state: 'waiting' | 'streaming' | 'withheld' | 'over' = 'waiting'
   let paused = false
   let unwatch: (() => void) | undefined
 
+  // undici starts its own clock again with every 1xx answer, and so would wait for ever.
+  const timer = setTimeout(() => {
+    if (state !== 'waiting') return
+    state = 'over'
+    outgoing.off('close', onClose)
+    controller?.abort(new Error('The upstream took too long'))
+    reject(new CoatcheckError('upstream_timeout', 'timeout'))
+  }, call.timeout)
+
   const onClose = () => {
+    clearTimeout(timer)
     unwatch?.()
     if (state === 'over' || outgoing.writableFinished) return
     if (state === 'streaming') call.broken('client_gone')
@@ -101,6 +125,7 @@ function send(
     },
     onResponseStart(_, status, headers) {
       if (status < 200 || state !== 'waiting') return
+      clearTimeout(timer)
       const out = call.receive(status, headers)
       if (out === undefined) {
         state = 'withheld'
@@ -130,6 +155,7 @@ function send(
       outgoing.off('close', onClose)
     },
     onResponseError(_, error) {
+      clearTimeout(timer)
       unwatch?.()
       const before = state
       state = 'over'
@@ -151,7 +177,7 @@ function send(
       path: call.path,
       method: call.method as Dispatcher.HttpMethod,
       headers: call.headers,
-      headersTimeout: call.timeout,
+      headersTimeout: 0,
       body: exchange.hasBody ? bodyOf(incoming, call.bodyLimit) : null,
     },
     handler,
@@ -180,9 +206,6 @@ function isStaleConnection(error: Error & { code?: string }): boolean {
 
 function failure(error: Error & { code?: string }): CoatcheckError {
   if (error instanceof CoatcheckError) return error
-  if (error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError) {
-    return new CoatcheckError('upstream_timeout', 'timeout', {}, error)
-  }
   if (isStaleConnection(error)) return new CoatcheckError('upstream_unreachable', 'upstream_reset', {}, error)
   const isGarbage = error.code?.startsWith('HPE_') || error.name === 'HTTPParserError' || !isNetworkError(error)
   if (isGarbage) return new CoatcheckError('upstream_invalid', 'upstream_garbage', {}, error)

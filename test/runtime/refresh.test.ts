@@ -145,7 +145,7 @@ describe('a session whose access token is about to end', () => {
     world.as.behaviour.expiresIn = 300
     let answerToken = () => {}
     world.as.behaviour.faults['/token'] = () => new Promise((resolve) => (answerToken = () => resolve(undefined)))
-    await passed(3_050)
+    await passed(3_150)
     const answers = await Promise.all(Array.from({ length: 10 }, () => browser.fetch('/api/orders')))
     expect(answers.map(({ status }) => status)).toEqual(Array(10).fill(200))
     expect(answers.flatMap(({ setCookie }) => setCookie)).toEqual([])
