@@ -121,7 +121,7 @@ describe('GET /auth/logout/callback', () => {
       const answer = await world.browser().navigate(`/auth/logout/callback${query}`)
       expect(answer.status).toBe(303)
       expect(answer.headers.get('location')).toBe('/bye')
-      expect(world.logged('logout.returned')).toMatchObject([{ confirmed: false }])
+      await expect.poll(() => world.logged('logout.returned')).toMatchObject([{ confirmed: false }])
     },
   )
 
@@ -133,6 +133,6 @@ describe('GET /auth/logout/callback', () => {
     const state = new URL(answer.json().logoutUrl).searchParams.get('state')
     await browser.navigate(`/auth/logout/callback?state=${state}`)
     await browser.navigate(`/auth/logout/callback?state=${state}`)
-    expect(world.logged('logout.returned').map(({ confirmed }) => confirmed)).toEqual([true, false])
+    await expect.poll(() => world.logged('logout.returned').map(({ confirmed }) => confirmed)).toEqual([true, false])
   })
 })

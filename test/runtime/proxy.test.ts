@@ -253,7 +253,9 @@ describe('an upstream that fails', () => {
     expect(answer.status).toBe(502)
     expect(answer.headers.get('content-type')).toBe('application/problem+json')
     expect(answer.json()).toMatchObject({ status: 502, code: 'upstream_unreachable' })
-    expect(world.logged('upstream.failed')).toMatchObject([{ route: '/api/open', code: 'upstream_unreachable' }])
+    await expect
+      .poll(() => world.logged('upstream.failed'))
+      .toMatchObject([{ route: '/api/open', code: 'upstream_unreachable' }])
   })
 
   test('is upstream_timeout when it does not answer in time', async () => {

@@ -111,7 +111,7 @@ describe('a session whose access token is over', () => {
     world.as.behaviour.faults['/token'] = () => new Promise(() => {})
     const answer = await browser.fetch('/api/orders')
     expect(answer.status).toBe(503)
-    expect(world.logged('refresh.failed')).toMatchObject([{ reason: 'timeout', sessionKept: true }])
+    await expect.poll(() => world.logged('refresh.failed')).toMatchObject([{ reason: 'timeout', sessionKept: true }])
   })
 
   test('without a refresh token asks for a new sign-in, and says so in /auth/session', async () => {

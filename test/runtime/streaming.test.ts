@@ -67,7 +67,7 @@ describe('a streamed answer', () => {
     answer.on('error', () => (ended = true)).resume()
     await browser.fetch('/auth/logout', { method: 'POST' })
     await expect.poll(() => ended).toBe(true)
-    expect(world.logged('stream.ended')).toMatchObject([{ route: '/api' }])
+    await expect.poll(() => world.logged('stream.ended')).toMatchObject([{ route: '/api' }])
   })
 
   test('that breaks off at the upstream breaks off at the browser, and is not mistaken for a whole one', async () => {
@@ -88,7 +88,7 @@ describe('a streamed answer', () => {
     expect(error).toMatchObject({ code: 'ECONNRESET' })
     // workerd passes the bytes on by itself, and does not say how that went.
     const told = runtime === 'node' ? [{ route: '/api/open', reason: 'upstream_reset' }] : []
-    expect(world.logged('upstream.failed')).toMatchObject(told)
+    await expect.poll(() => world.logged('upstream.failed')).toMatchObject(told)
   })
 
   test('waits for a slow browser instead of filling the memory', async () => {
