@@ -1,0 +1,371 @@
+// Attacks on the refresh: another user's ID token, a spent refresh token, a lost answer, a server that fails in every way
+// (R017-R019, R048-R050, R121, R122, R126-R129; RFC 9700 4.14, OpenID Connect Core 12.2).
+import { KeyObject } from 'node:crypto'
+import { describe, expect, test } from 'vitest'
+import type { Answer, AuthorizationServer } from '../support/authorization-server.ts'
+import type { Browser } from '../support/browser.ts'
+import { startWorld, type World } from '../support/coatcheck.ts'
+import { faultWorld } from '../support/fault-world.ts'
+import { jwt, readJwt, rs256, unsigned } from '../support/forge.ts'
+import { expectNoCanary, expectRefusal, expectSignedOut, expectSilent } from '../support/oracles.ts'
+import { head, openConnection } from '../support/raw.ts'
+import { passed } from '../support/time.ts'
+
+type Claims = Record<string, unknown>
+
+/** Access tokens live this long, in seconds. */
+const short = 0.1
+
+/** Signs in with a token that is over by the time this returns. */
+async function withSpentToken(world: World): Promise<Browser> {
+  world.as.behaviour.expiresIn = short
+  const browser = world.browser()
+  expect((await browser.signIn()).status).toBe(303)
+  world.as.behaviour.expiresIn = 300
+  await passed(short * 1_000 + 20)
+  world.as.requests.length = 0
+  return browser
+}
+
+const refreshes = (as: AuthorizationServer) =>
+  as.to('/token').filter(({ body }) => body.get('grant_type') === 'refresh_token')
+
+describe('R017 a refresh', () => {
+  const world = faultWorld()
+
+  test('authenticates the client, and the API sees only the new token', async () => {
+    const browser = await withSpentToken(world)
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    const [refresh, ...more] = refreshes(world.as)
+    expect(more).toEqual([])
+    expect(refresh?.headers.authorization).toMatch(/^Basic /)
+    expect([...(refresh?.body.keys() ?? [])].sort()).toEqual(['grant_type', 'refresh_token'])
+    expect(world.api.requests).toHaveLength(1)
+    expectNoCanary(world, browser)
+  })
+
+  test('R122 may come without an ID token', async () => {
+    world.as.behaviour.idTokenOnRefresh = false
+    const browser = await withSpentToken(world)
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    expect((await browser.fetch('/auth/session')).json().user.sub).toBe('alice')
+  })
+
+  test('R050 may leave the refresh token as it is, twice', async () => {
+    world.as.behaviour.rotate = false
+    const browser = await withSpentToken(world)
+    world.as.behaviour.expiresIn = short
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    await passed(short * 1_000 + 20)
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    const tokens = refreshes(world.as).map(({ body }) => body.get('refresh_token'))
+    expect(tokens.length).toBeGreaterThanOrEqual(2)
+    expect(new Set(tokens).size).toBe(1)
+  })
+
+  test('R048 of twenty requests at once spends one refresh token, once', async () => {
+    const browser = await withSpentToken(world)
+    const answers = await Promise.all(Array.from({ length: 20 }, () => browser.fetch('/api/orders')))
+    expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(200))
+    expect(refreshes(world.as)).toHaveLength(1)
+    expect(world.as.reuses).toEqual([])
+  })
+
+  test('R048 after refresh never spends a token twice', async () => {
+    world.as.behaviour.expiresIn = 0.03
+    const browser = world.browser()
+    await browser.signIn()
+    for (let time = 0; time < 100; time++) expect((await browser.fetch('/api/orders')).status).toBe(200)
+    const tokens = refreshes(world.as).map(({ body }) => body.get('refresh_token'))
+    expect(tokens.length).toBeGreaterThan(3)
+    expect(new Set(tokens).size).toBe(tokens.length)
+    expect(world.as.reuses).toEqual([])
+  })
+})
+
+describe('R121 a refreshed ID token', () => {
+  const world = faultWorld()
+  const wrong: [string, (claims: Claims, as: AuthorizationServer) => void][] = [
+    ['of another issuer (refresh-token-invalid-issuer)', (claims) => Object.assign(claims, { iss: `${claims.iss}1` })],
+    ['of another user (refresh-token-invalid-sub)', (claims) => Object.assign(claims, { sub: 'mallory' })],
+    ['of the same user in capitals', (claims) => Object.assign(claims, { sub: 'ALICE' })],
+    ['for another client', (claims) => Object.assign(claims, { aud: 'evil' })],
+    ['for one more client', (claims) => Object.assign(claims, { aud: [claims.aud, 'evil'], azp: claims.aud })],
+    ['authorized for another party', (claims) => Object.assign(claims, { azp: 'evil' })],
+    ['of another sign-in (nonce)', (claims) => Object.assign(claims, { nonce: 'A'.repeat(43) })],
+    ['of another sign-in (auth_time)', (claims) => Object.assign(claims, { auth_time: 1_000_000_000 })],
+    ['that is over', (claims) => Object.assign(claims, { exp: 1_000_000_000, iat: 999_999_000 })],
+  ]
+
+  test.each(wrong)('%s ends the session, and its access token is not used', async (_, change) => {
+    const browser = await withSpentToken(world)
+    world.as.behaviour.idToken = (claims) => change(claims, world.as)
+    const answer = await browser.fetch('/api/orders')
+    expectRefusal(answer, 401, 'session_expired')
+    expect(answer.json().loginUrl).toBe('/auth/login')
+    expect(world.api.requests).toEqual([])
+    expectSilent(world.as, '/userinfo')
+    expect([...browser.cookies.keys()].filter((name) => !name.endsWith('-login'))).toEqual([])
+    await expectSignedOut(browser, answer)
+    world.as.requests.length = 0
+    expect((await browser.fetch('/api/orders')).status).toBe(401)
+    expect(world.as.requests).toEqual([])
+    expectNoCanary(world, browser)
+  })
+
+  test.each<[string, (honest: string, as: AuthorizationServer) => string]>([
+    ['without a signature', (honest) => jwt({ alg: 'none' }, readJwt(honest).claims, unsigned)],
+    ['with a signature of nobody', (honest) => `${honest.slice(0, -8)}AAAAAAAA`],
+    [
+      'that is an access token',
+      (honest, as) =>
+        jwt(
+          { ...readJwt(honest).header, typ: 'at+jwt' },
+          readJwt(honest).claims,
+          rs256(KeyObject.from(as.signingKey())),
+        ),
+    ],
+    ['that is none', () => 'CANARY'],
+  ])('%s: its access token is not used', async (_, forge) => {
+    const browser = await withSpentToken(world)
+    world.as.behaviour.signedIdToken = (honest) => forge(honest, world.as)
+    const answer = await browser.fetch('/api/orders')
+    expect([401, 503]).toContain(answer.status)
+    expect(world.api.requests).toEqual([])
+    expectSilent(world.as, '/userinfo')
+    expectNoCanary(world, browser)
+  })
+
+  test('of another user is not believed because the keys to check it cannot be had', async () => {
+    const browser = await withSpentToken(world)
+    world.as.behaviour.faults['/jwks'] = () => ({ status: 500, body: 'CANARY' })
+    world.as.behaviour.idToken = (claims, header) => {
+      claims.sub = 'mallory'
+      header.kid = 'unknown'
+    }
+    const answer = await browser.fetch('/api/orders')
+    expect([401, 503]).toContain(answer.status)
+    expect(world.api.requests).toEqual([])
+    expectNoCanary(world, browser)
+  })
+
+  test('of the same user loses no session because the keys to check it cannot be had', async () => {
+    const browser = await withSpentToken(world)
+    world.as.behaviour.faults['/jwks'] = () => ({ status: 500, body: 'CANARY' })
+    world.as.behaviour.idToken = (_, header) => {
+      header.kid = 'unknown'
+    }
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    expect(refreshes(world.as)).toHaveLength(1)
+  })
+
+  test('of the same sign-in (nonce and auth_time as they were) is welcome', async () => {
+    let first: Claims = {}
+    world.as.behaviour.idToken = (claims) => {
+      if (claims.nonce === undefined) Object.assign(claims, first)
+      else first = { nonce: claims.nonce, auth_time: claims.auth_time }
+    }
+    const browser = await withSpentToken(world)
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+  })
+
+  test('cannot change who the session says it is', async () => {
+    const browser = await withSpentToken(world)
+    world.as.behaviour.idToken = (claims) =>
+      Object.assign(claims, { email: 'mallory@evil.test', acr: 'gold', name: 'Mallory' })
+    await browser.fetch('/api/orders')
+    expect((await browser.fetch('/auth/session')).text).not.toMatch(/mallory/i)
+  })
+})
+
+describe('R018 a refresh token that the authorization server does not know any more', () => {
+  const world = faultWorld()
+
+  test('ends the session with 401, deletes the cookies, and is not tried again', async () => {
+    const browser = await withSpentToken(world)
+    const copy = world.browser()
+    for (const [name, value] of browser.cookies) copy.cookies.set(name, value)
+    world.as.behaviour.faults['/token'] = () => ({
+      status: 400,
+      body: { error: 'invalid_grant', error_description: 'CANARY <script>' },
+    })
+    const answer = await browser.fetch('/api/orders')
+    expectRefusal(answer, 401, 'session_expired')
+    await expectSignedOut(browser, answer)
+    expect(refreshes(world.as)).toHaveLength(1)
+    for (let time = 0; time < 3; time++) expect((await copy.fetch('/api/orders')).status).toBe(401)
+    expect(refreshes(world.as)).toHaveLength(1)
+    expect(world.api.requests).toEqual([])
+    expectNoCanary(world, browser, copy)
+  })
+})
+
+describe('R019 a refresh that fails for a reason that will pass', () => {
+  const world = faultWorld()
+  const json = { 'content-type': 'application/json' }
+  const failures: [string, Answer][] = [
+    ['500', { status: 500, body: 'CANARY' }],
+    ['500 that says invalid_grant', { status: 500, body: { error: 'invalid_grant' } }],
+    ['502 with a page', { status: 502, headers: { 'content-type': 'text/html' }, body: '<h1>CANARY</h1>' }],
+    ['503', { status: 503, headers: { 'retry-after': '3600' }, body: 'CANARY' }],
+    ['429', { status: 429, headers: { 'retry-after': '3600' }, body: 'CANARY' }],
+    ['429 with an OAuth error', { status: 429, body: { error: 'slow_down' } }],
+    ['400 server_error', { status: 400, body: { error: 'server_error' } }],
+    ['400 temporarily_unavailable', { status: 400, body: { error: 'temporarily_unavailable' } }],
+    ['400 invalid_request', { status: 400, body: { error: 'invalid_request' } }],
+    ['400 unauthorized_client', { status: 400, body: { error: 'unauthorized_client' } }],
+    ['400 without a word', { status: 400, body: '' }],
+    ['400 from the prototype', { status: 400, headers: json, body: '{"__proto__":{"error":"invalid_grant"}}' }],
+    ['401 invalid_client', { status: 401, body: { error: 'invalid_client' } }],
+    [
+      '401 invalid_client with a challenge',
+      { status: 401, headers: { 'www-authenticate': 'Basic realm="CANARY"' }, body: { error: 'invalid_client' } },
+    ],
+    ['403', { status: 403, body: 'CANARY' }],
+    ['404', { status: 404, body: 'CANARY' }],
+    ['200 with an error', { body: { error: 'invalid_grant' } }],
+    ['200 without an access token', { body: { token_type: 'bearer' } }],
+    ['200 with another token type', { body: { access_token: 'CANARY', token_type: 'mac' } }],
+    ['200 with the token type DPoP', { body: { access_token: 'CANARY-dpop', token_type: 'DPoP' } }],
+    ['200 with a negative life', { body: { access_token: 'CANARY', token_type: 'bearer', expires_in: -1 } }],
+    ['a redirect', { status: 302, headers: { location: 'http://169.254.169.254/' }, body: '' }],
+  ]
+
+  test.each(failures)('%s keeps the session and says when to come back', async (_, failure) => {
+    const browser = await withSpentToken(world)
+    world.as.behaviour.faults['/token'] = () => failure
+    const answer = await browser.fetch('/api/orders')
+    expectRefusal(answer, 503, 'authorization_server_unavailable')
+    expect(Number(answer.headers.get('retry-after'))).toBeLessThanOrEqual(60)
+    expect(answer.headers.get('www-authenticate')).toBeNull()
+    expect(answer.setCookie).toEqual([])
+    expect(world.api.requests).toEqual([])
+    expect((await browser.fetch('/auth/session')).json().authenticated).toBe(true)
+    expect(refreshes(world.as)).toHaveLength(1)
+    expectNoCanary(world, browser)
+    world.as.behaviour.faults = {}
+    await expect.poll(async () => (await browser.fetch('/api/orders')).status).toBe(200)
+    expect(world.as.reuses).toEqual([])
+  })
+
+  test('is not repeated by every request that comes in the meantime', async () => {
+    const browser = await withSpentToken(world)
+    world.as.behaviour.faults['/token'] = () => ({ status: 500, body: '' })
+    for (let round = 0; round < 5; round++) {
+      await Promise.all(Array.from({ length: 10 }, () => browser.fetch('/api/orders')))
+    }
+    expect(refreshes(world.as).length).toBeLessThanOrEqual(3)
+  })
+})
+
+describe('R049 a refresh whose answer is lost', () => {
+  test('before the browser got the new cookie: the old one still works, and no token is spent twice', async () => {
+    const world = await startWorld()
+    const browser = await withSpentToken(world)
+    const lost = world.browser()
+    for (const [name, value] of browser.cookies) lost.cookies.set(name, value)
+    expect((await lost.fetch('/api/orders')).status).toBe(200)
+    for (let time = 0; time < 3; time++) {
+      const again = world.browser()
+      for (const [name, value] of browser.cookies) again.cookies.set(name, value)
+      expect((await again.fetch('/api/orders')).status).toBe(200)
+    }
+    expect(refreshes(world.as)).toHaveLength(1)
+    expect(world.as.reuses).toEqual([])
+  })
+
+  test('because the browser went away while the authorization server was rotating: the next request finds the outcome', async () => {
+    const world = await startWorld()
+    const browser = await withSpentToken(world)
+    let arrived = () => {}
+    const asked = new Promise<void>((resolve) => {
+      arrived = resolve
+    })
+    let leave = () => {}
+    const left = new Promise<void>((resolve) => {
+      leave = resolve
+    })
+    world.as.behaviour.faults['/token'] = async () => {
+      arrived()
+      await left
+      return undefined
+    }
+    const connection = openConnection(world.url)
+    const cookie = `Cookie: ${browser.cookieHeader()}`
+    connection.send(head('GET /api/orders', [cookie, 'Sec-Fetch-Site: same-origin', 'Sec-Fetch-Mode: cors']))
+    await asked
+    connection.close()
+    await passed(100)
+    leave()
+    await passed(100)
+    world.as.behaviour.faults = {}
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    expect(refreshes(world.as)).toHaveLength(1)
+    expect(world.as.reuses).toEqual([])
+  })
+})
+
+describe('R127 R128 R129 a refresh response that is odd', () => {
+  const world = faultWorld(({ api }) => ({
+    routes: [
+      { path: '/api', upstream: `${api.url}/v1`, token: 'user' },
+      { path: '/api/mail', upstream: `${api.url}/mail`, token: 'user', require: { scope: ['email'] } },
+    ],
+  }))
+
+  test.each([
+    ['left out', undefined],
+    ['text', '3600'],
+    ['the end of time', 1e15],
+    ['zero', 0],
+  ])('R127 expires_in that is %s makes no storm', async (_, value) => {
+    const browser = await withSpentToken(world)
+    world.as.behaviour.tokenResponse = (response) => {
+      if (value === undefined) delete response.expires_in
+      else response.expires_in = value
+    }
+    for (let time = 0; time < 10; time++) expect((await browser.fetch('/api/orders')).status).toBe(200)
+    expect(refreshes(world.as).length).toBeLessThanOrEqual(2)
+  })
+
+  test('R129 a scope that became narrower counts from now on', async () => {
+    const browser = await withSpentToken(world)
+    world.as.behaviour.scope = 'openid'
+    expectRefusal(await browser.fetch('/api/mail/x'), 403, 'insufficient_scope')
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    expectRefusal(await browser.fetch('/api/mail/x'), 403, 'insufficient_scope')
+    expect(refreshes(world.as)).toHaveLength(1)
+  })
+
+  test.each([
+    ['an access token', 'access_token'],
+    ['a refresh token', 'refresh_token'],
+  ])('R128 %s that grew to 20 KB leaves no half of a session behind', async (_, member) => {
+    const browser = await withSpentToken(world)
+    world.as.behaviour.tokenResponse = (response) => {
+      response[member] = `CANARY-${'x'.repeat(20_000)}`
+    }
+    const answer = await browser.fetch('/api/orders')
+    expect(answer.status).toBeLessThan(504)
+    for (const line of answer.setCookie) expect(line.length).toBeLessThanOrEqual(4_096)
+    const session = [...browser.cookies].filter(([name]) => !name.endsWith('-login'))
+    expect(session.map(([name, value]) => `${name}=${value}; `).join('').length).toBeLessThanOrEqual(7_700)
+    const { authenticated } = (await browser.fetch('/auth/session')).json()
+    const next = await browser.fetch('/api/orders')
+    expect([true, false]).toContain(authenticated)
+    if (authenticated) expect([200, 503]).toContain(next.status)
+    else expect(next.status).toBe(401)
+    expectNoCanary(world, browser)
+  })
+
+  test('R128 a refresh token that is empty is not stored over the good one', async () => {
+    const browser = await withSpentToken(world)
+    world.as.behaviour.rotate = false
+    world.as.behaviour.tokenResponse = (response) => {
+      response.refresh_token = ''
+    }
+    const first = await browser.fetch('/api/orders')
+    expect([200, 503]).toContain(first.status)
+    for (const { body } of refreshes(world.as)) expect(body.get('refresh_token')).toMatch(/^CANARY-rt-/)
+  })
+})

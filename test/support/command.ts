@@ -1,0 +1,44 @@
+// The command line as a user runs it, in a process of its own.
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
+
+export interface Command {
+  stdout(): string
+  stderr(): string
+  /** Exit code, or `null` when it was killed. */
+  readonly exit: Promise<number | null>
+  readonly pid: number | undefined
+  kill(signal?: NodeJS.Signals): void
+}
+
+/** Runs `coatcheck <args>`; it ends with the test. `env` is all of its environment besides `PATH`. */
+export function coatcheck(args: readonly string[], env: Record<string, string> = {}): Command {
+  const child = spawn(process.execPath, ['src/cli.ts', ...args], { env: { PATH: process.env.PATH ?? '', ...env } })
+  const output = { stdout: '', stderr: '' }
+  child.stdout.on('data', (chunk) => (output.stdout += chunk))
+  child.stderr.on('data', (chunk) => (output.stderr += chunk))
+  const exit = new Promise<number | null>((resolve) => child.once('exit', resolve))
+  onTestFinished(async () => {
+    child.kill('SIGKILL')
+    await exit
+  })
+  return {
+    stdout: () => output.stdout,
+    stderr: () => output.stderr,
+    exit,
+    pid: child.pid,
+    kill: (signal) => void child.kill(signal),
+  }
+}
+
+/** A file that ends with the test. */
+export async function fileWith(content: string, name = 'coatcheck.json'): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'coatcheck-test-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const file = join(folder, name)
+  await writeFile(file, content)
+  return file
+}
