@@ -3,3 +3,8 @@ declare module 'cloudflare:workers' {
   /** Keeps the Worker alive until the promise settles. */
   export function waitUntil(promise: Promise<unknown>): void
 }
+
+/** Carries exactly as many bytes as it was made for: what `fetch` sends of it has a `Content-Length`. */
+declare class FixedLengthStream extends TransformStream<Uint8Array, Uint8Array> {
+  constructor(length: number)
+}

@@ -5,6 +5,35 @@ import * as z from 'zod'
 const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const sizes = { B: 1, KB: 1_024, MB: 1_048_576, GB: 1_073_741_824 }
 
+export const text = z.string('must be a string').min(1, 'must not be empty')
+export const texts = z.array(text, 'must be a list of strings')
+export const flag = z.boolean('must be true or false')
+
+/** A setting that exists in the contract and that this version does not do yet: only its neutral value passes. */
+export function notYet<const T>(value: T, what: string) {
+  return z.literal(value as never, { error: `${what} is not available in this version` }) as unknown as z.ZodType<T, T>
+}
+
+/**
+ * A rule between settings of one object, checked even when other settings of it are wrong, so that every mistake is
+ * told at once. `broken` sees the values as read where they could be read, else as they stand in the document.
+ */
+export function rule<T extends z.ZodType>(
+  schema: T,
+  path: PropertyKey[],
+  error: string,
+  broken: (value: z.output<T>) => boolean,
+): T {
+  const isObject = (value: unknown) => typeof value === 'object' && value !== null
+  return schema.refine((value) => !broken(value as z.output<T>), { when: ({ value }) => isObject(value), path, error })
+}
+
+/** A URL as it stands in the document or once read: refinements see either. */
+export function isHttp(url: unknown): boolean {
+  const value = url instanceof URL ? url.href : url
+  return typeof value === 'string' && value.startsWith('http:')
+}
+
 /** A string that `read` turns into something else; what `read` throws is what the operator is told. */
 function readable<T>(
   read: (value: string) => T,

@@ -18,6 +18,7 @@ export const reasons = {
   cross_origin: 'Sec-Fetch-Site or Origin says that the request comes from elsewhere.',
   destination_refused: 'The response would have been rendered or run as a document, frame, script or worker.',
   address_refused: 'The client address is denied by allowIps or denyIps of the route.',
+  body_unexpected: 'A GET or HEAD request has a body, which this runtime cannot forward.',
   body_too_large: 'The request body is larger than bodyLimit of the route.',
   rate_limited: 'The caller used up the rateLimit of the route.',
   method_refused: 'The method is not served here.',

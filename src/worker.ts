@@ -48,7 +48,10 @@ function workerPlatform(config: Config, { ASSETS }: WorkerBindings): Platform {
   const platform: Platform = {
     now,
     fetch: (url, init) => fetch(url, init as RequestInit),
-    transport: fetchTransport((request) => fetch(request)),
+    transport: fetchTransport(
+      (request) => fetch(request),
+      (body, length) => body.pipeThrough(new FixedLengthStream(length)),
+    ),
     store: memoryStore(now),
     log: (event) => {
       if (isLogged(event, config.log.level)) console.log(JSON.stringify(logLine(event, now())))

@@ -35,6 +35,10 @@ export function isData({ headers }: Response): boolean {
   return /^application\/(?:[\w.+-]*\+)?(?:json|jwt)\b/i.test(headers.get('content-type') ?? '')
 }
 
+export function isJwt({ headers }: Response): boolean {
+  return /^application\/(?:[\w.+-]*\+)?jwt\b/i.test(headers.get('content-type') ?? '')
+}
+
 async function read(answer: Response): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = []
   let length = 0

@@ -4,7 +4,7 @@ import type { ProviderConfig } from '../config.ts'
 import { isLoopback } from '../config-values.ts'
 import { CoatcheckError } from '../errors.ts'
 import type { Platform } from '../platform.ts'
-import { authorizationServerFetch, isData, unavailable } from './authorization-server-fetch.ts'
+import { authorizationServerFetch, isData, isJwt, unavailable } from './authorization-server-fetch.ts'
 import { clientAuthentication } from './client-authentication.ts'
 import { reasonOf } from './failures.ts'
 import { type IdTokenVerifier, idTokenVerifier } from './id-token.ts'
@@ -59,14 +59,19 @@ export function discovered(
     if (!Object.entries(metadata).every(([name, value]) => isEndpointSafe(name, value))) {
       throw unavailable('metadata_incomplete')
     }
-    // openid-client looks at the type of every answer but this one.
+    const supported = {
+      idToken: metadata.id_token_signing_alg_values_supported,
+      userinfo: metadata.userinfo_signing_alg_values_supported,
+    }
+    const idTokens = idTokenVerifier(jwks_uri, supported, { fetch, timeout, now: platform.now })
+    // openid-client looks at the type of every answer but this one, and at no signature of it.
     configuration[client.customFetch] = async (url, init) => {
       const answer = await fetch(url, init)
-      if (url === metadata.userinfo_endpoint && answer.ok && !isData(answer)) throw unavailable('response_malformed')
+      if (url !== metadata.userinfo_endpoint || !answer.ok) return answer
+      if (!isData(answer)) throw unavailable('response_malformed')
+      if (isJwt(answer)) await idTokens.verifyUserinfo(await answer.clone().text())
       return answer
     }
-    const supported = metadata.id_token_signing_alg_values_supported
-    const idTokens = idTokenVerifier(jwks_uri, supported, { fetch, timeout, now: platform.now })
     platform.log({ event: 'provider.ready', provider: provider.id })
     return { configuration, metadata, idTokens, fetchedAt: platform.now() }
   }

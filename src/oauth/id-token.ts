@@ -1,5 +1,14 @@
 // The checks of an ID token that go beyond the protocol library's: signature always, audience exactly, type never mixed up.
-import { base64url, createRemoteJWKSet, customFetch, errors, type JWTPayload, jwtVerify } from 'jose'
+import {
+  base64url,
+  compactVerify,
+  createRemoteJWKSet,
+  customFetch,
+  decodeJwt,
+  errors,
+  type JWTPayload,
+  jwtVerify,
+} from 'jose'
 import { CoatcheckError } from '../errors.ts'
 import type { Reason } from '../reasons.ts'
 import type { AuthorizationServerFetch } from './authorization-server-fetch.ts'
@@ -16,7 +25,14 @@ export interface IdTokenExpectations {
   /** The access token that came with it: `at_hash`, if there, must be its hash (OpenID Connect Core, section 3.1.3.8). */
   accessToken: string
   /** For a refreshed token: the sign-in it must still speak of (OpenID Connect Core, section 12.2). */
-  original?: { subject: string; nonce?: string | undefined; authTime?: number | undefined }
+  original?: OriginalSignIn
+}
+
+/** What a refreshed ID token may not contradict. */
+export interface OriginalSignIn {
+  subject: string
+  nonce?: string | undefined
+  authTime?: number | undefined
 }
 
 export interface IdTokenVerifier {
@@ -26,21 +42,42 @@ export interface IdTokenVerifier {
    * cannot be fetched.
    */
   verify(idToken: string, expected: IdTokenExpectations): Promise<JWTPayload & { sub: string }>
+  /**
+   * Verifies the signature of userinfo that came as a JWT (OpenID Connect Core, section 5.3.2).
+   * @throws CoatcheckError as `verify`
+   */
+  verifyUserinfo(jwt: string): Promise<void>
+}
+
+/** Whether an ID token, believed or not, speaks of somebody else or of another sign-in. */
+export function contradicts(idToken: string, original: OriginalSignIn): boolean {
+  try {
+    return isOfAnother(decodeJwt(idToken), original)
+  } catch {
+    return true
+  }
+}
+
+function isOfAnother({ sub, nonce, auth_time }: JWTPayload, { subject, authTime, ...original }: OriginalSignIn) {
+  if (sub !== subject) return true
+  if (nonce !== undefined && nonce !== original.nonce) return true
+  return auth_time !== undefined && authTime !== undefined && auth_time !== authTime
 }
 
 /** Keys are fetched at most this often in a minute, however many tokens name a key that nobody has. */
 const fetchesPerMinute = 5
 
 /**
- * @param supported `id_token_signing_alg_values_supported` of the authorization server.
+ * @param supported `id_token_signing_alg_values_supported` and `userinfo_signing_alg_values_supported` of the
+ * authorization server.
  * @param timeout for fetching keys, in milliseconds.
  */
 export function idTokenVerifier(
   jwksUri: string,
-  supported: readonly string[] | undefined,
+  supported: { idToken: readonly string[] | undefined; userinfo: readonly string[] | undefined },
   { fetch, timeout, now }: { fetch: AuthorizationServerFetch; timeout: number; now: () => number },
 ): IdTokenVerifier {
-  const algorithms = (supported ?? ['RS256']).filter((alg) => acceptable.has(alg))
+  const accepted = (algorithms: readonly string[] = ['RS256']) => algorithms.filter((alg) => acceptable.has(alg))
   const keys = createRemoteJWKSet(new URL(jwksUri), {
     [customFetch]: seldom(fetch, now),
     timeoutDuration: Math.ceil(timeout),
@@ -50,7 +87,7 @@ export function idTokenVerifier(
   return {
     async verify(idToken, { issuer, clientId, accessToken, original }) {
       const { payload, protectedHeader } = await jwtVerify(idToken, keys, {
-        algorithms,
+        algorithms: accepted(supported.idToken),
         issuer,
         audience: clientId,
         clockTolerance: 30,
@@ -67,17 +104,16 @@ export function idTokenVerifier(
       if (Array.isArray(aud) && aud.some((other) => other !== clientId)) throw refused('id_token_claim')
       if (azp !== undefined && azp !== clientId) throw refused('id_token_claim')
       if (iat > now() / 1_000 + 60) throw refused('id_token_time')
-      const { at_hash, nonce, auth_time } = payload
+      const { at_hash } = payload
       const hash = await leftHash(accessToken, protectedHeader.alg)
       if (at_hash !== undefined && hash !== undefined && at_hash !== hash) throw refused('id_token_claim')
-      if (original) {
-        if (sub !== original.subject) throw refused('identity_changed')
-        if (nonce !== undefined && nonce !== original.nonce) throw refused('identity_changed')
-        const { authTime } = original
-        if (auth_time !== undefined && authTime !== undefined && auth_time !== authTime)
-          throw refused('identity_changed')
-      }
+      if (original && isOfAnother(payload, original)) throw refused('identity_changed')
       return { ...payload, sub }
+    },
+    async verifyUserinfo(jwt) {
+      await compactVerify(jwt, keys, { algorithms: accepted(supported.userinfo) }).catch((error) => {
+        throw failure(error)
+      })
     },
   }
 }

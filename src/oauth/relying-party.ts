@@ -7,6 +7,7 @@ import type { SignIn } from '../session/sessions.ts'
 import { type AuthorizationServer, discovered } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 import { isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
+import { contradicts } from './id-token.ts'
 import { type TokenResponse, type TokenSet, tokenSet } from './token-set.ts'
 
 /** What is remembered of a login between its two halves. */
@@ -206,8 +207,10 @@ export function createRelyingParty(
         idToken = response.id_token
       } catch (error) {
         // The refresh token is spent by now: keys that cannot be fetched must not lose its successor.
+        // What the token says of itself is enough to disbelieve it, though not to believe it.
         const transient = error instanceof CoatcheckError && error.code === 'authorization_server_unavailable'
-        if (!transient) throw new CoatcheckError('session_expired', 'identity_changed', {}, error)
+        const isOther = contradicts(response.id_token ?? '', { subject, nonce, authTime })
+        if (!transient || isOther) throw new CoatcheckError('session_expired', 'identity_changed', {}, error)
       }
       return tokenSet(hinted(response, idToken), sentAt, lead, tokens)
     },

@@ -1,17 +1,30 @@
 // Transport over `fetch`, for Workers and for tests in memory: streams both ways, follows nothing.
-import type { Context } from 'hono'
 import { CoatcheckError } from '../errors.ts'
-import type { Exchange, HeaderList, HeaderRecord, Transport, UpstreamCall } from '../platform.ts'
+import type { HeaderList, HeaderRecord, Transport, UpstreamCall } from '../platform.ts'
 
-/** @param fetch the runtime's own, or a stand-in. */
-export function fetchTransport(fetch: (request: Request) => Promise<Response>): Transport {
+type Body = ReadableStream<Uint8Array>
+
+/**
+ * @param fetch the runtime's own, or a stand-in.
+ * @param announced gives a body the length that the browser announced, where the runtime has a way to; without it the
+ * upstream gets the body in chunks.
+ */
+export function fetchTransport(
+  fetch: (request: Request) => Promise<Response>,
+  announced: (body: Body, length: number) => Body = (body) => body,
+): Transport {
   return async (call, exchange, c) => {
+    // The Fetch standard has no such request.
+    if (exchange.hasBody && /^(GET|HEAD)$/.test(call.method)) throw new CoatcheckError('bad_request', 'body_unexpected')
     const aborted = new AbortController()
-    const timer = setTimeout(() => aborted.abort(new CoatcheckError('upstream_timeout', 'timeout')), call.timeout)
+    const patience = patienceOf(call.timeout, aborted)
     const onGone = () => aborted.abort(new CoatcheckError('upstream_unreachable', 'client_gone'))
     c.req.raw.signal?.addEventListener('abort', onGone, { once: true })
     try {
-      const answer = await fetch(requestFor(call, exchange, c, aborted))
+      const body = exchange.hasBody ? limited(c.req.raw.body, call.bodyLimit, aborted, patience) : null
+      const length = exchange.headers['content-length']
+      const sized = body && length !== undefined ? announced(body, Number(length)) : body
+      const answer = await fetch(requestFor(call, sized, aborted))
       const out = call.receive(answer.status, recordOf(answer.headers))
       if (out === undefined) {
         void answer.body?.cancel().catch(() => {})
@@ -23,15 +36,37 @@ export function fetchTransport(fetch: (request: Request) => Promise<Response>): 
       if (cause instanceof CoatcheckError) throw cause
       throw new CoatcheckError('upstream_unreachable', 'unreachable', {}, error)
     } finally {
-      clearTimeout(timer)
+      patience.end()
     }
   }
 }
 
-function requestFor(call: UpstreamCall, exchange: Exchange, c: Context, aborted: AbortController): Request {
+/** Waits for the answer, and anew while the request body moves: what the browser takes is not the upstream's delay. */
+interface Patience {
+  renew(): void
+  end(): void
+}
+
+function patienceOf(timeout: number, aborted: AbortController): Patience {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const start = () => setTimeout(() => aborted.abort(new CoatcheckError('upstream_timeout', 'timeout')), timeout)
+  timer = start()
+  return {
+    renew() {
+      if (timer === undefined) return
+      clearTimeout(timer)
+      timer = start()
+    },
+    end() {
+      clearTimeout(timer)
+      timer = undefined
+    },
+  }
+}
+
+function requestFor(call: UpstreamCall, body: Body | null, aborted: AbortController): Request {
   const headers = new Headers()
   for (let at = 0; at < call.headers.length; at += 2) headers.append(call.headers[at] ?? '', call.headers[at + 1] ?? '')
-  const body = exchange.hasBody ? limited(c.req.raw.body, call.bodyLimit, aborted) : null
   // `duplex` is what Node asks for when a body streams; Workers ignore it.
   const init: RequestInit & { duplex: 'half' } = {
     method: call.method,
@@ -44,20 +79,28 @@ function requestFor(call: UpstreamCall, exchange: Exchange, c: Context, aborted:
   return new Request(call.origin + call.path, init)
 }
 
-function limited(body: ReadableStream<Uint8Array> | null, limit: number, aborted: AbortController) {
+/** The request body, which ends the call when it grows too large or breaks off. */
+function limited(body: Body | null, limit: number, aborted: AbortController, patience: Patience): Body | null {
   if (body === null) return null
   let length = 0
-  return body.pipeThrough(
-    new TransformStream<Uint8Array, Uint8Array>({
-      transform(chunk, controller) {
-        length += chunk.length
-        if (length <= limit) return controller.enqueue(chunk)
-        const error = new CoatcheckError('body_too_large', 'body_too_large')
-        aborted.abort(error)
-        controller.error(error)
-      },
-    }),
-  )
+  const reader = body.getReader()
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { done, value } = await reader.read().catch((error) => {
+        // Without this the runtime would end the body as if it were whole.
+        aborted.abort(new CoatcheckError('upstream_unreachable', 'client_gone'))
+        throw error
+      })
+      if (done) return controller.close()
+      patience.renew()
+      length += value.length
+      if (length <= limit) return controller.enqueue(value)
+      const error = new CoatcheckError('body_too_large', 'body_too_large')
+      aborted.abort(error)
+      throw error
+    },
+    cancel: (reason) => reader.cancel(reason),
+  })
 }
 
 function recordOf(headers: Headers): HeaderRecord {

@@ -94,7 +94,8 @@ function send(
   let paused = false
   let unwatch: (() => void) | undefined
 
-  // undici starts its own clock again with every 1xx answer, and so would wait for ever.
+  // undici starts its own clock again with every 1xx answer, and so would wait for ever. This one starts again only
+  // while the body of the request moves: what the browser takes to send it is not the upstream's delay.
   const timer = setTimeout(() => {
     if (state !== 'waiting') return
     state = 'over'
@@ -122,6 +123,9 @@ function send(
     onRequestStart(started) {
       controller = started
       if (state === 'over') started.abort(new Error('The browser went away'))
+    },
+    onBodySent() {
+      if (state === 'waiting') timer.refresh()
     },
     onResponseStart(_, status, headers) {
       if (status < 200 || state !== 'waiting') return

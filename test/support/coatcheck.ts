@@ -7,7 +7,7 @@ import { type AuthorizationServer, startAuthorizationServer } from './authorizat
 import { type Browser, createBrowser } from './browser.ts'
 import { closeAfterTest, freePort } from './http-server.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
-import { serveOnWorkerd } from './workerd.ts'
+import { type Served, serveOnWorkerd } from './workerd.ts'
 
 /** The runtime this project of the test run is for; see vitest.config.ts. */
 export const runtime = process.env.COATCHECK_TEST_RUNTIME === 'workerd' ? 'workerd' : 'node'
@@ -48,17 +48,27 @@ export async function startWorld(overrides: Overrides = {}): Promise<World> {
   return startCoatcheck(as, api, overrides)
 }
 
-/** Starts coatcheck beside servers that are there already, such as a second instance of it. */
+/** Starts coatcheck beside servers that are there already, such as a second instance of it; it ends with the test. */
 export async function startCoatcheck(
   as: AuthorizationServer,
   api: Upstream,
   overrides: Overrides = {},
 ): Promise<World> {
+  return closeAfterTest(await openCoatcheck(as, api, overrides))
+}
+
+/** Starts coatcheck; whoever calls this ends it. */
+export async function openCoatcheck(
+  as: AuthorizationServer,
+  api: Upstream,
+  overrides: Overrides = {},
+): Promise<World & Pick<Served, 'close'>> {
   const port = await freePort()
   const base = configFor(as, api, port)
   const config = { ...base, ...(typeof overrides === 'function' ? overrides({ as, api, config: base }) : overrides) }
-  const { url, events } = await (runtime === 'workerd' ? serveOnWorkerd(config) : serveOnNode(config))
+  const { url, events, close } = await (runtime === 'workerd' ? serveOnWorkerd(config) : serveOnNode(config))
   return {
+    close,
     as,
     api,
     url,
@@ -70,10 +80,10 @@ export async function startCoatcheck(
   }
 }
 
-async function serveOnNode(config: ConfigInput): Promise<{ url: string; events: () => LogEvent[] }> {
+async function serveOnNode(config: ConfigInput): Promise<Served> {
   const events: LogEvent[] = []
-  const { url } = closeAfterTest(await serve(config, { env: {}, log: (event) => events.push(event) }))
-  return { url, events: () => events }
+  const { url, close } = await serve(config, { env: {}, log: (event) => events.push(event) })
+  return { url, events: () => events, close }
 }
 
 /** One provider, and a route of each kind. */

@@ -1,7 +1,7 @@
 // A shared world for many faults: before each test everybody is as in the beginning and nothing is on record.
 import { beforeEach, expect } from 'vitest'
 import type { Behaviour } from './authorization-server.ts'
-import type { World } from './coatcheck.ts'
+import type { Overrides, World } from './coatcheck.ts'
 import { sharedWorld } from './shared-world.ts'
 
 /**
@@ -9,10 +9,10 @@ import { sharedWorld } from './shared-world.ts'
  * when `overrides` was done with it; `events()` tells what was logged since. What coatcheck has learned (metadata, keys,
  * ended sessions) it keeps.
  */
-export function faultWorld(overrides: NonNullable<Parameters<typeof sharedWorld>[0]> = () => ({})): World {
+export function faultWorld(overrides: Overrides = {}): World {
   let first: Behaviour | undefined
   const shared = sharedWorld((parts) => {
-    const changes = overrides(parts)
+    const changes = typeof overrides === 'function' ? overrides(parts) : overrides
     first = { ...parts.as.behaviour }
     return changes
   })

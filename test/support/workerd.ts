@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { inject, onTestFinished } from 'vitest'
+import { inject } from 'vitest'
 import workerd from 'workerd'
 import type { ConfigInput } from '../../src/config.ts'
 import type { LogEvent } from '../../src/observability.ts'
@@ -16,8 +16,16 @@ declare module 'vitest' {
   }
 }
 
-/** Starts the Worker with this configuration on its configured port; it ends with the test. */
-export async function serveOnWorkerd(config: ConfigInput): Promise<{ url: string; events: () => LogEvent[] }> {
+/** coatcheck as a test sees it, on either runtime. */
+export interface Served {
+  readonly url: string
+  /** What it logged so far. */
+  events(): LogEvent[]
+  close(): Promise<void>
+}
+
+/** Starts the Worker with this configuration on its configured port. */
+export async function serveOnWorkerd(config: ConfigInput): Promise<Served> {
   const folder = await mkdtemp(join(tmpdir(), 'coatcheck-workerd-'))
   const { port } = config.listen ?? {}
   const file = join(folder, 'config.capnp')
@@ -27,13 +35,16 @@ export async function serveOnWorkerd(config: ConfigInput): Promise<{ url: string
   })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
-  onTestFinished(async () => {
-    await ended(child)
-    await rm(folder, { recursive: true })
-  })
   const url = `http://127.0.0.1:${port}`
   await untilReady(url, child, () => output)
-  return { url, events: () => eventsIn(output) }
+  return {
+    url,
+    events: () => eventsIn(output),
+    async close() {
+      await ended(child)
+      await rm(folder, { recursive: true })
+    },
+  }
 }
 
 function capnp(config: ConfigInput, address: string): string {

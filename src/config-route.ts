@@ -1,0 +1,84 @@
+// The settings of one route: an upstream, whose token it gets, and who may call.
+import * as z from 'zod'
+import {
+  flag,
+  isHttp,
+  isLoopback,
+  network,
+  notYet,
+  positiveDuration,
+  routePath,
+  rule,
+  size,
+  texts,
+  upstreamUrl,
+} from './config-values.ts'
+
+const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
+
+const plainRoute = z.strictObject({
+  path: routePath.describe('Prefix of the paths this route serves, on a segment boundary; the longest prefix wins.'),
+  upstream: upstreamUrl.describe('What replaces the prefix: `/api/orders/7?x=1` becomes `<upstream>/7?x=1`.'),
+  allowInsecureUpstream: flag
+    .default(false)
+    .describe('Accepts an http upstream beyond loopback. Access tokens then cross that network in the clear.'),
+  methods: z
+    .array(z.enum(methods, `must be one of ${methods.join(', ')}`), 'must be a list of methods')
+    .min(1, 'must name at least one method')
+    .default([...methods])
+    .describe('Methods that are forwarded.'),
+  token: z
+    .enum(['none', 'user', 'user-or-none'], {
+      error: 'must be none, user or user-or-none (a route without a token policy is refused)',
+    })
+    .describe('Whose access token the upstream gets.'),
+  require: z
+    .strictObject({
+      scope: texts.default([]).describe('Scopes the session must have been granted.'),
+      claims: z
+        .record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.array(z.string())]), 'must be an object')
+        .default({})
+        .describe('Claims the user must have. A list means any one of them.'),
+      acr: texts.default([]).describe('Authentication context classes, any one of which will do.'),
+    })
+    .prefault({})
+    .describe('What the session must have, besides being alive.'),
+  csrf: z
+    .enum(['fetch-metadata', 'header'])
+    .default('fetch-metadata')
+    .describe('How a request proves that a page of the application sent it; `header` asks for `X-CSRF: 1` always.'),
+  timeout: positiveDuration.prefault('30s').describe("Longest wait for the head of the upstream's answer."),
+  bodyLimit: size.prefault('10MB').describe('Largest request body.'),
+  websocket: notYet(false, 'websocket').default(false).describe('Whether WebSocket upgrades are forwarded.'),
+  rateLimit: z
+    .strictObject({
+      per: z.enum(['session', 'user', 'address']),
+      requests: z.int('must be a whole number').min(1, 'must be at least 1'),
+      window: positiveDuration,
+    })
+    .optional()
+    .describe('At most `requests` in each `window`, counted per session, user or client address.'),
+  allowIps: z.array(network, 'must be a list').default([]).describe('Only these networks may call; empty allows all.'),
+  denyIps: z.array(network, 'must be a list').default([]).describe('These networks may not call.'),
+})
+
+/** One of `routes`. */
+export const route = [
+  {
+    path: ['upstream'],
+    error: 'must be https (http on loopback, or with allowInsecureUpstream)',
+    broken: ({ upstream, allowInsecureUpstream }: z.output<typeof plainRoute>) =>
+      upstream instanceof URL && isHttp(upstream) && !isLoopback(upstream.hostname) && !allowInsecureUpstream,
+  },
+  {
+    path: ['path'],
+    error: "must not be under /auth, /healthz or /readyz: those are coatcheck's own",
+    broken: ({ path }: z.output<typeof plainRoute>) => /^\/(auth|healthz|readyz)(\/|$)/.test(path),
+  },
+  {
+    path: ['rateLimit', 'per'],
+    error: 'must be address on a route without sessions',
+    broken: ({ token, rateLimit }: z.output<typeof plainRoute>) =>
+      token === 'none' && rateLimit !== undefined && rateLimit.per !== 'address',
+  },
+].reduce((schema, { path, error, broken }) => rule(schema, path, error, broken), plainRoute)
