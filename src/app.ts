@@ -3,6 +3,7 @@ import { type Context, Hono, type Next } from 'hono'
 import { problemResponse, seeOther, strictTransport } from './answers.ts'
 import type { Config, ConfigInput } from './config.ts'
 import { readConfig } from './config-reader.ts'
+import { isOwnPath } from './config-values.ts'
 import { createApi } from './endpoints/api.ts'
 import { createLogin, loginPath } from './endpoints/login.ts'
 import { createLogout } from './endpoints/logout.ts'
@@ -11,7 +12,7 @@ import { CoatcheckError } from './errors.ts'
 import { createRefresher } from './oauth/refresh.ts'
 import { createRelyingParty } from './oauth/relying-party.ts'
 import { errorPage } from './pages.ts'
-import { headerText, type Platform } from './platform.ts'
+import { type Exchange, headerText, type Platform } from './platform.ts'
 import { createCookies } from './session/cookies.ts'
 import { createEndings } from './session/endings.ts'
 import { createSealer } from './session/seal.ts'
@@ -27,6 +28,11 @@ export interface Coatcheck extends Hono {
   readonly config: Config
   /** Names of what is not usable right now: `store`, `provider <id>`. Empty when everything is. */
   notReady(): Promise<string[]>
+  /**
+   * Answers a request that belongs to a route; `undefined` for any other. Never rejects. For servers that want to spare
+   * Hono's share of the cost, as `coatcheck/node` does: asking the application itself has the same outcome.
+   */
+  forward(exchange: Exchange): Promise<Response> | undefined
 }
 
 /** Makes the platform for a configuration; `coatcheck/node` and `coatcheck/worker` have their own. */
@@ -77,9 +83,20 @@ export function createCoatcheck(
     return (await Promise.all([healthy, ...checks])).flat()
   }
 
+  const mayComeInsecurely = isSecure && config.trustedProxies.length > 0
+
+  function forward(exchange: Exchange): Promise<Response> | undefined {
+    if (mayComeInsecurely && cameInsecurely(exchange, config.trustedProxies)) return undefined
+    const target = canonicalTarget(exchange.target)
+    const route = target && routes(target.path)
+    // A route at `/` has every path but ours.
+    if (!route || (route.path === '/' && isOwnPath(target.path))) return undefined
+    return api(route, target, exchange).catch(refusal)
+  }
+
   const app = new Hono()
   if (isSecure) for (const path of ['/auth/*', '/healthz', '/readyz']) app.use(path, withStrictTransport)
-  if (isSecure && config.trustedProxies.length > 0) app.use(refuseInsecure)
+  if (mayComeInsecurely) app.use(refuseInsecure)
   serveAt(app, loginPath, { GET: login.start })
   for (const { callbackPath } of relyingParties.values()) serveAt(app, callbackPath, { GET: login.finish })
   serveAt(app, '/auth/session', { GET: session.show, POST: session.extend })
@@ -94,20 +111,25 @@ export function createCoatcheck(
   })
   app.all('*', (c) => {
     const exchange = platform.exchange(c)
+    const answer = forward(exchange)
+    if (answer) return answer
     const target = canonicalTarget(exchange.target)
     if (target === undefined) throw new CoatcheckError('bad_request', 'target_malformed')
-    const route = routes(target.path)
-    return route ? api(route, target, exchange, c) : spa(c, target.path, exchange)
+    return spa(c, target.path, exchange)
   })
-  app.onError(async (error, c) => {
+  app.onError((error, c) => refusal(error, isPage(c)))
+
+  /** What the browser is told when something was refused or went wrong; the operator is told more. */
+  async function refusal(error: unknown, asPage = false): Promise<Response> {
     const told = error instanceof CoatcheckError ? error : new CoatcheckError('internal_error', 'unexpected', {}, error)
     report(told)
     const { code, details } = told
-    const page = isPage(c) ? errorPage(code, details, details.loginUrl ?? loginPath) : undefined
-    const answer = (await page) ?? problemResponse(code, details)
+    const answer = asPage
+      ? await errorPage(code, details, details.loginUrl ?? loginPath)
+      : problemResponse(code, details)
     if (isSecure) answer.headers.set(...strictTransport)
     return answer
-  })
+  }
 
   /** Navigations that came by http start again by https; a call that did has leaked already and must be noticed. */
   async function refuseInsecure(c: Context, next: Next): Promise<Response | undefined> {
@@ -136,7 +158,7 @@ export function createCoatcheck(
     return c.req.path.startsWith('/auth/') && (headerText(headers, 'accept') ?? '').includes('text/html')
   }
 
-  return Object.assign(app, { config, notReady })
+  return Object.assign(app, { config, notReady, forward })
 }
 
 /** Asks browsers to come by https from now on. */

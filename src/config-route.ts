@@ -4,6 +4,7 @@ import {
   flag,
   isHttp,
   isLoopback,
+  isOwnPath,
   network,
   notYet,
   positiveDuration,
@@ -73,7 +74,7 @@ export const route = [
   {
     path: ['path'],
     error: "must not be under /auth, /healthz or /readyz: those are coatcheck's own",
-    broken: ({ path }: z.output<typeof plainRoute>) => /^\/(auth|healthz|readyz)(\/|$)/.test(path),
+    broken: ({ path }: z.output<typeof plainRoute>) => isOwnPath(path),
   },
   {
     path: ['rateLimit', 'per'],

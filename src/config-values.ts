@@ -28,6 +28,11 @@ export function rule<T extends z.ZodType>(
   return schema.refine((value) => !broken(value as z.output<T>), { when: ({ value }) => isObject(value), path, error })
 }
 
+/** Whether a path is coatcheck's own and never that of a route. */
+export function isOwnPath(path: string): boolean {
+  return /^\/(auth|healthz|readyz)(\/|$)/.test(path)
+}
+
 /** A URL as it stands in the document or once read: refinements see either. */
 export function isHttp(url: unknown): boolean {
   const value = url instanceof URL ? url.href : url

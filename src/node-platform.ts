@@ -1,5 +1,4 @@
 // Node as a platform: raw requests, undici to the upstreams, files from a folder, JSON lines on stdout.
-import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
@@ -7,8 +6,9 @@ import type { Context } from 'hono'
 import pino from 'pino'
 import send from 'send'
 import type { Config } from './config.ts'
+import { nodeExchange } from './node-exchange.ts'
 import { type Log, logLine } from './observability.ts'
-import type { Exchange, HeaderList, Platform } from './platform.ts'
+import type { HeaderList, Platform } from './platform.ts'
 import { memoryStore } from './stores/memory.ts'
 import { undiciTransport } from './upstream/undici.ts'
 
@@ -36,7 +36,7 @@ export function nodePlatform(config: Config, { log, root }: { log: Log; root: st
       const tracked = work.catch(() => {}).finally(() => background.delete(tracked))
       background.add(tracked)
     },
-    exchange: (c: Context<{ Bindings: HttpBindings }>) => nodeExchange(c.env.incoming),
+    exchange: (c: Context<{ Bindings: HttpBindings }>) => nodeExchange(c.env),
     async close() {
       await Promise.all(background)
       await close()
@@ -55,20 +55,6 @@ export function stdoutLog(level: Config['log']['level']): Log {
   return (event) => {
     const { level: severity, ...line } = logLine(event, Date.now())
     if (logger.isLevelEnabled(severity)) logger[severity](line)
-  }
-}
-
-/** A request as Node's parser left it. */
-function nodeExchange(incoming: IncomingMessage): Exchange {
-  const { method = 'GET', url = '/', headers, socket } = incoming
-  const length = headers['content-length']
-  return {
-    method,
-    target: url,
-    // A request that was destroyed has no socket any more, whatever its type says.
-    peer: (socket as typeof socket | null)?.remoteAddress,
-    hasBody: (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined,
-    headers,
   }
 }
 

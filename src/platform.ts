@@ -43,6 +43,8 @@ export interface Exchange {
   readonly hasBody: boolean
   /** All headers, names in lower case. A header that came more than once is joined as HTTP allows. */
   readonly headers: HeaderRecord
+  /** The request as the runtime has it. Only the platform that made this exchange knows what that is. */
+  readonly source: unknown
 }
 
 /** Headers by lower-case name. */
@@ -84,7 +86,7 @@ export interface UpstreamCall {
  * @throws CoatcheckError `upstream_unreachable`, `upstream_invalid`, `upstream_timeout` or `body_too_large`, as long as
  * nothing was sent to the browser.
  */
-export type Transport = (call: UpstreamCall, exchange: Exchange, c: Context) => Promise<Response | undefined>
+export type Transport = (call: UpstreamCall, exchange: Exchange) => Promise<Response | undefined>
 
 /** A header's value as one string. */
 export function headerText(headers: HeaderRecord, name: string): string | undefined {

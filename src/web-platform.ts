@@ -31,7 +31,8 @@ export function webExchange(c: Context, peer?: string): Exchange {
     method: raw.method,
     target: raw.url.slice(raw.url.indexOf('/', raw.url.indexOf('//') + 2)),
     peer,
-    hasBody: raw.body !== null,
+    hasBody: raw.body !== null && headers['content-length'] !== '0',
     headers: headers satisfies HeaderRecord,
+    source: raw,
   }
 }

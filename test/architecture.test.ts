@@ -50,8 +50,8 @@ describe('the source', () => {
     ['send', /^node-platform\.ts$/],
     ['prom-client', /^admin\.ts$/],
     ['rate-limiter-flexible', /^upstream\/rate-limit\.ts$/],
-    ['@hono/node-server', /^(node|node-platform|admin|upstream\/undici)\.ts$/],
-    ['node:', /^(node|node-platform|cli|config-file|admin|upstream\/undici)\.ts$/],
+    ['@hono/node-server', /^(node|node-exchange|node-platform|admin|upstream\/undici)\.ts$/],
+    ['node:', /^(node|node-platform|node-exchange|cli|config-file|admin|upstream\/undici)\.ts$/],
     ['cloudflare:', /^worker\.ts$/],
   ])('names %s only where it belongs', (vendor, where) => {
     const elsewhere = modules.filter(
@@ -68,7 +68,9 @@ describe('the source', () => {
     expect(loaded.filter((one) => /^(node:|undici|pino|send|prom-client|redis|@hono\/node-server)/.test(one))).toEqual(
       [],
     )
-    expect(loaded.filter((one) => /^(node|node-platform|cli|config-file|admin)\.ts$|undici/.test(one))).toEqual([])
+    expect(
+      loaded.filter((one) => /^(node|node-platform|node-exchange|cli|config-file|admin)\.ts$|undici/.test(one)),
+    ).toEqual([])
   })
 
   test('keeps everything but its own types out of what a browser loads', () => {

@@ -1,11 +1,10 @@
 // One call of an API, from the browser's request to the upstream's answer: each step is called from here and returns here.
-import type { Context } from 'hono'
 import type { Config } from '../config.ts'
 import { CoatcheckError, errorCodes } from '../errors.ts'
 import type { Refresher } from '../oauth/refresh.ts'
 import { type Exchange, headerText, type Platform, type UpstreamCall } from '../platform.ts'
 import { requireDataDestination, requireSameOrigin } from '../security.ts'
-import type { Session, Sessions } from '../session/sessions.ts'
+import type { OpenedSession, Session, Sessions } from '../session/sessions.ts'
 import { isInvalidToken } from '../upstream/challenges.ts'
 import type { ClientAddress } from '../upstream/client-address.ts'
 import { towardsBrowser, towardsUpstream } from '../upstream/headers.ts'
@@ -24,31 +23,29 @@ export interface ApiParts {
 }
 
 /** Forwards one request along its route. */
-export type Api = (route: Route, target: Target, exchange: Exchange, c: Context) => Promise<Response>
+export type Api = (route: Route, target: Target, exchange: Exchange) => Promise<Response>
 
 export function createApi({ config, platform, sessions, refresher, clientAddress, rateLimit }: ApiParts): Api {
   const { protocol, host } = new URL(config.publicUrl)
   const proto = protocol.slice(0, -1)
   const isSecure = proto === 'https'
 
-  /** The session of the request, if the route uses one. @throws CoatcheckError when the route needs one that is not there */
-  async function sessionFor(route: Route, exchange: Exchange): Promise<Session | undefined> {
-    if (!route.usesSession) return undefined
-    const { session, refusal } = await sessions.open(headerText(exchange.headers, 'cookie'))
-    if (session || route.token === 'user-or-none') return session
+  /** The session, if the route can do without one or there is one. @throws CoatcheckError */
+  function required({ token }: Route, { session, refusal }: OpenedSession): Session | undefined {
+    if (session || token === 'user-or-none') return session
     const { code, reason, setCookie } = refusal
     throw new CoatcheckError(code, reason, { setCookie, loginUrl: loginPath })
   }
 
   /** Sends the call as often as it takes: a refused token is worth one refresh and one more try. */
-  async function forward(call: ForwardedCall, c: Context): Promise<Response> {
+  async function forward(call: ForwardedCall): Promise<Response> {
     const { session, exchange } = call
     // Only when there is a session to refresh, and nothing that would have to be sent twice.
     const mayRetry = session?.holding.tokens.refreshToken !== undefined && !exchange.hasBody
-    const answer = await platform.transport(upstreamCall(call, mayRetry), exchange, c)
+    const answer = await platform.transport(upstreamCall(call, mayRetry), exchange)
     if (answer) return answer
     if (session) await refresher.renewRefused(session, session.holding.tokens.accessToken)
-    return (await platform.transport(upstreamCall(call, false), exchange, c)) as Response
+    return (await platform.transport(upstreamCall(call, false), exchange)) as Response
   }
 
   function upstreamCall(
@@ -95,7 +92,7 @@ export function createApi({ config, platform, sessions, refresher, clientAddress
     })
   }
 
-  return async function api(route, target, exchange, c) {
+  return async function api(route, target, exchange) {
     const { headers, method } = exchange
     requireSameOrigin(headers, config.publicUrl, route.csrf)
     requireDataDestination(headers)
@@ -110,15 +107,19 @@ export function createApi({ config, platform, sessions, refresher, clientAddress
     const path = upstreamPath(route, target)
     if (path === undefined) throw new CoatcheckError('bad_request', 'target_malformed')
 
-    const session = await sessionFor(route, exchange)
+    // What is there already is not awaited. In the steady state that is everything but the upstream.
+    const opened = route.usesSession ? sessions.open(headerText(exchange.headers, 'cookie')) : undefined
+    const session = opened && required(route, opened instanceof Promise ? await opened : opened)
     if (route.rateLimit) await rateLimit(route, session, address)
     try {
       if (session) {
-        await refresher.ensureFresh(session)
+        const fresh = refresher.ensureFresh(session)
+        if (fresh) await fresh
         requireGrants(route, session, loginPath)
-        await sessions.touch(session)
+        const touched = sessions.touch(session)
+        if (touched) await touched
       }
-      return await forward({ route, path, exchange, address, session }, c)
+      return await forward({ route, path, exchange, address, session })
     } catch (error) {
       throw withRoute(error, route, session)
     }

@@ -19,7 +19,7 @@ export interface Refresher {
    * @throws CoatcheckError `session_expired` when the session ended with this, `reauth_required` when there is no way
    * to renew, `authorization_server_unavailable` when it has to be tried again.
    */
-  ensureFresh(session: Session): Promise<void>
+  ensureFresh(session: Session): Promise<void> | undefined
   /** Renews although the token looks good, because an upstream refused `refused`. Throws as `ensureFresh`. */
   renewRefused(session: Session, refused: string): Promise<void>
   /** Puts the newest tokens that are known anywhere into a session that may have come with an old cookie. Never throws. */
@@ -182,20 +182,21 @@ export function createRefresher(
     sessions.adopt(session, await fly(session, spending))
   }
 
+  async function freshen(session: Session): Promise<void> {
+    const flight = catchUp(session)
+    for (let round = 0; isExpired(session.holding.tokens, now()); round++) {
+      if (round === longestCatchUp) throw unavailable('response_malformed')
+      await renewNow(session)
+    }
+    const spending = spendingOf(session)
+    if (!isStale(session.holding.tokens, now()) || spending === undefined) return
+    // Still good: one refresh runs behind this request, and the next one finds its outcome.
+    const busy = flight !== undefined && flight.busyUntil > now()
+    if (!busy) waitUntil(fly(session, spending).catch(() => {}))
+  }
+
   return {
-    async ensureFresh(session) {
-      if (!isStale(session.holding.tokens, now())) return
-      const flight = catchUp(session)
-      for (let round = 0; isExpired(session.holding.tokens, now()); round++) {
-        if (round === longestCatchUp) throw unavailable('response_malformed')
-        await renewNow(session)
-      }
-      const spending = spendingOf(session)
-      if (!isStale(session.holding.tokens, now()) || spending === undefined) return
-      // Still good: one refresh runs behind this request, and the next one finds its outcome.
-      const busy = flight !== undefined && flight.busyUntil > now()
-      if (!busy) waitUntil(fly(session, spending).catch(() => {}))
-    },
+    ensureFresh: (session) => (isStale(session.holding.tokens, now()) ? freshen(session) : undefined),
 
     async bringUpToDate(session) {
       for (let round = 0; round < longestCatchUp; round++) {

@@ -111,10 +111,11 @@ function joined(pieces: readonly (string | undefined)[]): string | undefined {
 function cookiesNamed(header: string | undefined, prefix: string): [name: string, value: string][] {
   const found: [string, string][] = []
   if (header === undefined) return found
-  for (let at = header.indexOf(prefix); at !== -1; at = header.indexOf(prefix, at + 1)) {
-    if (!startsPair(header, at)) continue
+  let end = 0
+  for (let at = header.indexOf(prefix); at !== -1; at = header.indexOf(prefix, end)) {
     const semicolon = header.indexOf(';', at)
-    const end = semicolon === -1 ? header.length : semicolon
+    end = semicolon === -1 ? header.length : semicolon
+    if (!startsPair(header, at)) continue
     const equals = header.indexOf('=', at)
     if (equals !== -1 && equals < end) found.push([header.slice(at, equals), header.slice(equals + 1, end).trimEnd()])
   }

@@ -5,7 +5,7 @@ import type { TokenSet } from '../oauth/token-set.ts'
 import type { Reason } from '../reasons.ts'
 import { type Cookies, sessionBudget } from './cookies.ts'
 import type { Endings } from './endings.ts'
-import { randomText, type Sealer } from './seal.ts'
+import { randomText, type Sealer, type Unsealed } from './seal.ts'
 
 /** What is kept for a session behind the counter: who it is, and the tokens. Rewritten only when tokens change. */
 export interface Holding {
@@ -73,15 +73,15 @@ export interface Refusal {
 }
 
 export interface Sessions {
-  /** Opens the session of a `Cookie` header. Never throws because of what a browser sent. */
-  open(header: string | undefined): Promise<OpenedSession>
+  /** Opens the session of a `Cookie` header, at once where it was opened before. Never throws because of what a browser sent. */
+  open(header: string | undefined): OpenedSession | Promise<OpenedSession>
   /**
    * Begins a session, with an id of its own (ASVS 7.2.4).
    * @throws CoatcheckError `login_failed` when the tokens do not fit, saying how many bytes came from where.
    */
   create(signIn: SignIn): Promise<{ session: Session; cookieBytes: number }>
   /** Counts this request as activity: moves the idle end, at most every tenth of `idleTimeout` or every minute. */
-  touch(session: Session, force?: boolean): Promise<void>
+  touch(session: Session, force?: boolean): Promise<void> | undefined
   /**
    * The next generation of a session, with new tokens, sealed.
    * @throws CoatcheckError `session_expired` when the new tokens do not fit any more
@@ -129,32 +129,47 @@ export function createSessions(
 
   const holdingCookies = (seal: string, session: Session) => cookies.writeHolding(seal, secondsUntil(session.endsAt))
 
+  /** The session that a ticket and a holding make together. */
+  function joined(
+    openedTicket: Unsealed,
+    openedHolding: Unsealed,
+    cookieNames: readonly string[],
+    ticketLength: number,
+  ): OpenedSession {
+    if (openedTicket.failure !== undefined) return refuse(sealReasons[openedTicket.failure], cookieNames)
+    if (openedHolding.failure !== undefined) return refuse(sealReasons[openedHolding.failure], cookieNames)
+    // Both came out of our own seals of these purposes, so they have the shape we gave them.
+    const { id, createdAt, seenAt } = openedTicket.data as Ticket
+    const holding = openedHolding.data as Holding
+    if (id !== holding.id) return refuse('session_invalid', cookieNames)
+    const time = now()
+    const endsAt = Math.min(openedTicket.expiresAt, createdAt + absoluteTimeout)
+    if (time >= endsAt) return refuse('session_too_old', cookieNames)
+    if (time >= seenAt + idleTimeout) return refuse('session_idle', cookieNames)
+    if (endings.isOver(id)) return refuse('session_ended', cookieNames)
+    return { session: { id, createdAt, seenAt, endsAt, holding, cookieNames, ticketLength } }
+  }
+
+  async function move(session: Session): Promise<void> {
+    const { id, createdAt, endsAt } = session
+    session.seenAt = now()
+    const seal = await sealTicket({ id, createdAt, seenAt: session.seenAt }, endsAt)
+    session.newTicket = cookies.writeTicket(seal, secondsUntil(endsAt))
+  }
+
   return {
-    async open(header) {
-      const { ticket: ticketSeal, holding: holdingSeal, names } = cookies.readSession(header)
-      if (ticketSeal === undefined && names.length === 0) return refuse('session_absent', names)
-      if (ticketSeal === undefined || holdingSeal === undefined) return refuse('session_invalid', names)
-
-      const ticketOpened = sealer.unseal('ticket', ticketSeal)
-      const openedTicket = ticketOpened instanceof Promise ? await ticketOpened : ticketOpened
-      if (openedTicket.failure !== undefined) return refuse(sealReasons[openedTicket.failure], names)
-      const holdingOpened = sealer.unseal('holding', holdingSeal)
-      const openedHolding = holdingOpened instanceof Promise ? await holdingOpened : holdingOpened
-      if (openedHolding.failure !== undefined) return refuse(sealReasons[openedHolding.failure], names)
-
-      // Both came out of our own seals of these purposes, so they have the shape we gave them.
-      const ticket = openedTicket.data as Ticket
-      const holding = openedHolding.data as Holding
-      if (ticket.id !== holding.id) return refuse('session_invalid', names)
-      const time = now()
-      const endsAt = Math.min(openedTicket.expiresAt, ticket.createdAt + absoluteTimeout)
-      if (time >= endsAt) return refuse('session_too_old', names)
-      if (time >= ticket.seenAt + idleTimeout) return refuse('session_idle', names)
-      if (endings.isOver(ticket.id)) return refuse('session_ended', names)
-      const { id, createdAt, seenAt } = ticket
-      return {
-        session: { id, createdAt, seenAt, endsAt, holding, cookieNames: names, ticketLength: ticketSeal.length },
+    open(header) {
+      const { ticket, holding, names } = cookies.readSession(header)
+      if (ticket === undefined && names.length === 0) return refuse('session_absent', names)
+      if (ticket === undefined || holding === undefined) return refuse('session_invalid', names)
+      const openedTicket = sealer.unseal('ticket', ticket)
+      const openedHolding = sealer.unseal('holding', holding)
+      if (openedTicket instanceof Promise || openedHolding instanceof Promise) {
+        return Promise.all([openedTicket, openedHolding]).then(([one, other]) =>
+          joined(one, other, names, ticket.length),
+        )
       }
+      return joined(openedTicket, openedHolding, names, ticket.length)
     },
 
     async create(signIn) {
@@ -174,13 +189,7 @@ export function createSessions(
       return { session, cookieBytes }
     },
 
-    async touch(session, force = false) {
-      if (!force && now() - session.seenAt < touchEvery) return
-      const { id, createdAt, endsAt } = session
-      session.seenAt = now()
-      const seal = await sealTicket({ id, createdAt, seenAt: session.seenAt }, endsAt)
-      session.newTicket = cookies.writeTicket(seal, secondsUntil(endsAt))
-    },
+    touch: (session, force = false) => (force || now() - session.seenAt >= touchEvery ? move(session) : undefined),
 
     async renew(session, tokens) {
       const holding: Holding = { ...session.holding, generation: session.holding.generation + 1, tokens }

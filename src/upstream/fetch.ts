@@ -13,15 +13,16 @@ export function fetchTransport(
   fetch: (request: Request) => Promise<Response>,
   announced: (body: Body, length: number) => Body = (body) => body,
 ): Transport {
-  return async (call, exchange, c) => {
+  return async (call, exchange) => {
+    const source = exchange.source as Request
     // The Fetch standard has no such request.
     if (exchange.hasBody && /^(GET|HEAD)$/.test(call.method)) throw new CoatcheckError('bad_request', 'body_unexpected')
     const aborted = new AbortController()
     const patience = patienceOf(call.timeout, aborted)
     const onGone = () => aborted.abort(new CoatcheckError('upstream_unreachable', 'client_gone'))
-    c.req.raw.signal?.addEventListener('abort', onGone, { once: true })
+    source.signal?.addEventListener('abort', onGone, { once: true })
     try {
-      const body = exchange.hasBody ? limited(c.req.raw.body, call.bodyLimit, aborted, patience) : null
+      const body = exchange.hasBody ? limited(source.body, call.bodyLimit, aborted, patience) : null
       const length = exchange.headers['content-length']
       const sized = body && length !== undefined ? announced(body, Number(length)) : body
       const answer = await fetch(requestFor(call, sized, aborted))

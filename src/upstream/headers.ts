@@ -164,7 +164,10 @@ function traceContext(inbound: string | undefined): { parent: string; continued:
   return { parent: `00-${trace}-${hex()}${hex()}-${flags}`, continued: true }
 }
 
-/** Eight random hexadecimal digits. Ids of traces need to be unlikely to repeat, not secret. */
+const hexOf = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
+/** Eight random hexadecimal digits, not all 0. Ids of traces need to be unlikely to repeat, not secret. */
 function hex(): string {
-  return ((Math.random() * 0xffff_ffff + 1) >>> 0).toString(16).padStart(8, '0')
+  const word = (Math.random() * 0xffff_ffff + 1) | 0
+  return `${hexOf[word & 255]}${hexOf[(word >> 8) & 255]}${hexOf[(word >> 16) & 255]}${hexOf[word >>> 24]}`
 }

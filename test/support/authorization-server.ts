@@ -1,7 +1,7 @@
 // An OpenID provider under the test's control: honest by default, and hostile in exactly the way a test asks for.
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose'
+import { exportJWK, generateKeyPair, type JWK, jwtVerify, SignJWT } from 'jose'
 import { bodyOf, listen, type TestServer } from './http-server.ts'
 
 /** Stands in every token and code, so that a test can look for it wherever nothing of it may be. */
@@ -50,6 +50,8 @@ export interface Behaviour {
   metadata: (metadata: Record<string, unknown>) => void
   /** Whether a code is only redeemed with the verifier of its challenge. */
   checksVerifier: boolean
+  /** Public key of a client that signs assertions (RFC 7523); with it no secret is accepted. */
+  clientKey: CryptoKey | undefined
   /** Breaks every connection. */
   away: boolean
   /** Replaces the answer of an endpoint, by its path. */
@@ -90,6 +92,7 @@ export const honest = (): Behaviour => ({
   callback: () => {},
   metadata: () => {},
   checksVerifier: true,
+  clientKey: undefined,
   away: false,
   faults: {},
 })
@@ -192,7 +195,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
       return { status: 302, headers: { location: callback.href }, body: '' }
     },
     '/token': async (request) => {
-      if (!isClient(request)) return { status: 401, body: { error: 'invalid_client' } }
+      if (!(await isClient(request))) return { status: 401, body: { error: 'invalid_client' } }
       const { body } = request
       if (body.get('grant_type') === 'authorization_code') {
         const code = codes.get(body.get('code') ?? '')
@@ -231,7 +234,15 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
     '/end-session': () => ({ body: 'signed out' }),
   }
 
-  function isClient({ headers, body }: Recorded): boolean {
+  async function isClient({ headers, body }: Recorded): Promise<boolean> {
+    if (behaviour.clientKey) {
+      const options = { issuer: clientId, subject: clientId, requiredClaims: ['exp', 'iat', 'jti'] }
+      const assertion = body.get('client_assertion') ?? ''
+      return jwtVerify(assertion, behaviour.clientKey, options).then(
+        ({ payload }) => payload.aud === issuer,
+        () => false,
+      )
+    }
     const basic = Buffer.from(headers.authorization?.slice(6) ?? '', 'base64').toString()
     const [id, secret] = basic.includes(':')
       ? basic.split(':').map(decodeURIComponent)
