@@ -7,6 +7,14 @@ const capacity = 128 * 1_024 * 1_024
 /** What an entry takes besides its text, roughly. Bytes. */
 const overhead = 200
 
+/** Entries of a log that are given at once. */
+const pageSize = 1_000
+
+/** Where the entries numbered above `at` begin; they are in order, and searched from the end, where the reader is. */
+function firstAfter(entries: readonly { at: number }[], at: number): number {
+  return entries.findLastIndex((one) => one.at <= at) + 1
+}
+
 /** Makes an empty store. `now` is in milliseconds. */
 export function memoryStore(now: () => number = Date.now): Store {
   const values = new LRUCache<string, string>({
@@ -16,6 +24,7 @@ export function memoryStore(now: () => number = Date.now): Store {
     ttlResolution: 0,
   })
   const leases = new Map<string, { fence: number; until: number }>()
+  const logs = new Map<string, { entries: { at: number; entry: string; until: number }[]; next: number }>()
   const waiting = new Map<string, Set<() => void>>()
   let fences = 0
 
@@ -84,6 +93,25 @@ export function memoryStore(now: () => number = Date.now): Store {
         const timer = setTimeout(resume, timeout)
         all.add(resume)
       })
+    },
+    async append(name, entry, ttl) {
+      const log = logs.get(name) ?? { entries: [], next: 1 }
+      logs.set(name, log)
+      const time = now()
+      // Entries of one log live equally long, or nearly: the oldest are the first to go.
+      const fresh = log.entries.findIndex(({ until }) => until > time)
+      log.entries.splice(0, fresh === -1 ? log.entries.length : fresh)
+      log.entries.push({ at: log.next++, entry, until: time + ttl })
+    },
+    async since(name, cursor) {
+      const { entries = [] } = logs.get(name) ?? {}
+      const after = Number(cursor)
+      const page = entries.slice(firstAfter(entries, after)).slice(0, pageSize)
+      const time = now()
+      return {
+        entries: page.filter(({ until }) => until > time).map(({ entry }) => entry),
+        cursor: String(page.at(-1)?.at ?? after),
+      }
     },
     async healthy() {
       return true

@@ -5,7 +5,11 @@
  *
  * Values and keys are opaque text; callers seal what is secret and hash what is guessable. Times are in milliseconds.
  * What is unknown, expired or deleted is `undefined`; a rejected promise means only that the store cannot answer, and
- * the caller then refuses with `store_unavailable` and keeps the session.
+ * the caller then refuses with `store_unavailable` and keeps the session. A store rejects within about two seconds
+ * rather than let a request hang, and works again by itself when it can.
+ *
+ * What stands before the first `/` of a key is its family. Keys of one family are kept together (in one slot of a Redis
+ * cluster, in one Durable Object); nothing is ever done atomically across families.
  */
 export interface Store {
   /** The value under `key`, as long as it is fresh. */
@@ -32,8 +36,27 @@ export interface Store {
    */
   changed(key: string, timeout: number): Promise<void>
 
+  /**
+   * Adds an entry to the end of a log that everybody reads, for at least `ttl`. Once this resolves, every later
+   * `since()` of anybody, anywhere, finds it.
+   */
+  append(log: string, entry: string, ttl: number): Promise<void>
+
+  /**
+   * The entries of a log after `cursor`, oldest first and at most a thousand at a time, with the cursor to go on from.
+   * `''` begins with the oldest that is not forgotten. No entry is passed over, however many write at once.
+   */
+  since(log: string, cursor: string): Promise<LogPage>
+
   /** Whether the store can answer now. */
   healthy(): Promise<boolean>
+}
+
+/** A piece of a log. */
+export interface LogPage {
+  readonly entries: readonly string[]
+  /** Ask again with this. When `entries` is empty there is nothing more for now. */
+  readonly cursor: string
 }
 
 /** The right to be the only one, for a while. */

@@ -118,6 +118,71 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
     })
   })
 
+  describe(`${name}: logs`, () => {
+    /** Reads a log to its end. */
+    async function read(store: Store, cursor = '') {
+      const entries: string[] = []
+      for (let at = cursor; ; ) {
+        const page = await store.since('log', at)
+        at = page.cursor
+        if (page.entries.length === 0) return { entries, cursor: at }
+        entries.push(...page.entries)
+      }
+    }
+
+    test('since() gives what was appended, in order, and later only what is new', async () => {
+      const store = await open()
+      await store.append('log', 'a', 60_000)
+      await store.append('log', 'b', 60_000)
+      const first = await read(store)
+      expect(first.entries).toEqual(['a', 'b'])
+      expect((await read(store, first.cursor)).entries).toEqual([])
+      await store.append('log', 'c', 60_000)
+      expect((await read(store, first.cursor)).entries).toEqual(['c'])
+      expect((await read(store)).entries).toEqual(['a', 'b', 'c'])
+    })
+
+    test('since() of a log without entries is empty, and finds the first one later', async () => {
+      const store = await open()
+      const { entries, cursor } = await read(store)
+      expect(entries).toEqual([])
+      await store.append('other', 'x', 60_000)
+      await store.append('log', 'a', 60_000)
+      expect((await read(store, cursor)).entries).toEqual(['a'])
+    })
+
+    test('no entry is lost among many writers, and long logs come in pages', async () => {
+      const store = await open()
+      const expected = Array.from({ length: 2_500 }, (_, index) => `entry ${index}`)
+      const seen: string[] = []
+      let cursor = ''
+      const writing = Promise.all(expected.map((entry) => store.append('log', entry, 60_000)))
+      let isWriting = true
+      void writing.finally(() => {
+        isWriting = false
+      })
+      for (;;) {
+        const last = !isWriting
+        const page = await store.since('log', cursor)
+        expect(page.entries.length).toBeLessThanOrEqual(1_000)
+        seen.push(...page.entries)
+        cursor = page.cursor
+        if (last && page.entries.length === 0) break
+      }
+      await writing
+      expect(seen.sort()).toEqual(expected.sort())
+    })
+
+    test('entries are forgotten when their time is over', async () => {
+      const store = await open()
+      await store.append('log', 'short', 30)
+      await passed(60)
+      await store.append('log', 'long', 60_000)
+      expect((await read(store)).entries).not.toContain('short')
+      expect((await read(store)).entries).toContain('long')
+    })
+  })
+
   test(`${name}: healthy() while it can answer`, async () => {
     expect(await (await open()).healthy()).toBe(true)
   })
