@@ -106,10 +106,11 @@ export function memoryStore(now: () => number = Date.now): Store {
     async since(name, cursor) {
       const { entries = [] } = logs.get(name) ?? {}
       const after = Number(cursor)
-      const page = entries.slice(firstAfter(entries, after)).slice(0, pageSize)
       const time = now()
+      const fresh = entries.slice(firstAfter(entries, after)).filter(({ until }) => until > time)
+      const page = fresh.slice(0, pageSize)
       return {
-        entries: page.filter(({ until }) => until > time).map(({ entry }) => entry),
+        entries: page.map(({ entry }) => entry),
         cursor: String(page.at(-1)?.at ?? after),
       }
     },
