@@ -40,11 +40,11 @@ export function problem(code: ErrorCode, details: ErrorDetails = {}): PlainAnswe
     [errorHeader, code],
   ]
   headers.push(...Object.entries(ownAnswerHeaders), ...detailHeaders(details))
-  const { detail, loginUrl } = details
+  const { detail, loginUrl, oauthError: error } = details
   return {
     status,
     headers,
-    body: JSON.stringify({ status, title, code, detail, loginUrl } satisfies Undefinable<Problem>),
+    body: JSON.stringify({ status, title, code, detail, loginUrl, error } satisfies Undefinable<Problem>),
   }
 }
 

@@ -5,19 +5,26 @@ import type { Config, ConfigInput } from './config.ts'
 import { readConfig } from './config-reader.ts'
 import { isOwnPath } from './config-values.ts'
 import { createApi } from './endpoints/api.ts'
+import { createBackchannelLogout } from './endpoints/backchannel-logout.ts'
 import { createLogin, loginPath } from './endpoints/login.ts'
 import { createLogout } from './endpoints/logout.ts'
 import { createSessionEndpoints } from './endpoints/session.ts'
+import { createSessionsEndpoints } from './endpoints/sessions.ts'
 import { CoatcheckError } from './errors.ts'
 import { createRefresher } from './oauth/refresh.ts'
 import { createRelyingParty } from './oauth/relying-party.ts'
 import { errorPage } from './pages.ts'
 import { type Exchange, headerText, type Platform } from './platform.ts'
 import { createCookies } from './session/cookies.ts'
+import { createDirectory } from './session/directory.ts'
 import { createEndings } from './session/endings.ts'
+import { createHoldings } from './session/holdings.ts'
+import { createNames } from './session/names.ts'
 import { createSealer } from './session/seal.ts'
+import type { Session } from './session/session.ts'
 import { createSessions } from './session/sessions.ts'
 import { createSpa } from './spa.ts'
+import { guarded } from './stores/guarded.ts'
 import { cameInsecurely, clientAddressOf } from './upstream/client-address.ts'
 import { rateLimit } from './upstream/rate-limit.ts'
 import { canonicalTarget, routeMatcher } from './upstream/routes.ts'
@@ -33,6 +40,11 @@ export interface Coatcheck extends Hono {
    * Hono's share of the cost, as `coatcheck/node` does: asking the application itself has the same outcome.
    */
   forward(exchange: Exchange): Promise<Response> | undefined
+  /**
+   * Goes on with other session keys, newest first, without a restart. Sessions sealed with a key that is not among them
+   * are over.
+   */
+  reloadKeys(keys: Config['session']['keys']): void
 }
 
 /** Makes the platform for a configuration; `coatcheck/node` and `coatcheck/worker` have their own. */
@@ -50,26 +62,43 @@ export function createCoatcheck(
 ): Coatcheck {
   const config = readConfig(document, options.env)
   const platform = (options.platform ?? webPlatform)(config)
-  const { now, log, store } = platform
+  const { now, log, waitUntil } = platform
+  const store = guarded(platform.store, platform)
+  const shared = { ...platform, store }
 
   const isSecure = config.publicUrl.startsWith('https:')
   const sealer = createSealer(config.session.keys, `${config.publicUrl} ${config.session.cookieName}`, now)
   const cookies = createCookies(config)
-  const endings = createEndings(now)
-  const sessions = createSessions(config, { sealer, cookies, endings, now })
+  const names = createNames(sealer)
+  const endings = createEndings(shared)
+  const directory = createDirectory({ platform: shared, sealer, names, isOver: endings.isOver })
+  const holdings = createHoldings(config, { sealer, cookies, platform: shared })
+  const seen = (session: Session) => waitUntil(directory.seen(session).catch(() => {}))
+  const sessions = createSessions(config, { sealer, cookies, holdings, names, endings, seen, now })
   const relyingParties = new Map(
     config.providers.map((provider, index) => {
       const callbackPath = index === 0 ? '/auth/callback' : `/auth/callback/${provider.id}`
       return [provider.id, createRelyingParty(provider, callbackPath, config, platform)]
     }),
   )
-  const refresher = createRefresher(config, { sessions, sealer, relyingParties, platform })
+  const refresher = createRefresher(config, { sessions, relyingParties, platform: shared })
   const routes = routeMatcher(config.routes)
   const clientAddress = clientAddressOf(config.trustedProxies)
   const api = createApi({ config, platform, sessions, refresher, clientAddress, rateLimit: rateLimit() })
-  const login = createLogin({ config, platform, relyingParties, sealer, cookies, sessions, refresher })
+  const login = createLogin({
+    config,
+    platform: shared,
+    relyingParties,
+    sealer,
+    cookies,
+    sessions,
+    refresher,
+    directory,
+  })
   const session = createSessionEndpoints({ config, platform, sessions })
-  const logout = createLogout({ config, platform, relyingParties, sealer, cookies, sessions, refresher })
+  const logout = createLogout({ config, platform: shared, relyingParties, cookies, sessions, refresher })
+  const ownSessions = createSessionsEndpoints({ config, platform, sessions, directory })
+  const backchannelLogout = createBackchannelLogout({ platform: shared, relyingParties, sessions, names, sealer })
   const spa = createSpa(config, platform)
 
   async function notReady(): Promise<string[]> {
@@ -100,6 +129,9 @@ export function createCoatcheck(
   serveAt(app, loginPath, { GET: login.start })
   for (const { callbackPath } of relyingParties.values()) serveAt(app, callbackPath, { GET: login.finish })
   serveAt(app, '/auth/session', { GET: session.show, POST: session.extend })
+  serveAt(app, '/auth/sessions', { GET: ownSessions.list, DELETE: ownSessions.endAll })
+  serveAt(app, '/auth/sessions/:id', { DELETE: ownSessions.end })
+  serveAt(app, '/auth/backchannel-logout', { POST: backchannelLogout })
   serveAt(app, '/auth/logout', { POST: logout.start })
   serveAt(app, '/auth/logout/callback', { GET: logout.finish })
   app.all('/auth/*', nothingHere)
@@ -158,7 +190,7 @@ export function createCoatcheck(
     return c.req.path.startsWith('/auth/') && (headerText(headers, 'accept') ?? '').includes('text/html')
   }
 
-  return Object.assign(app, { config, notReady, forward })
+  return Object.assign(app, { config, notReady, forward, reloadKeys: sealer.reload })
 }
 
 /** Asks browsers to come by https from now on. */
@@ -170,9 +202,10 @@ async function withStrictTransport(c: Context, next: Next): Promise<void> {
 type Handler = (c: Context) => Promise<Response>
 
 /** Serves a path with the methods it has; any other is 405 with `Allow`. */
-function serveAt(app: Hono, path: string, handlers: Partial<Record<'GET' | 'POST', Handler>>): void {
+function serveAt(app: Hono, path: string, handlers: Partial<Record<'GET' | 'POST' | 'DELETE', Handler>>): void {
   if (handlers.GET) app.get(path, handlers.GET)
   if (handlers.POST) app.post(path, handlers.POST)
+  if (handlers.DELETE) app.delete(path, handlers.DELETE)
   const allow = Object.keys(handlers)
     .flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
     .join(', ')

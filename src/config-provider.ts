@@ -60,6 +60,14 @@ export const provider = rule(
       .describe(
         'Sends the ID token as `id_token_hint` at sign-out, so that the server need not ask. It then passes through the browser, and takes room in the cookie; without it `client_id` is sent.',
       ),
+    backchannelLogout: z
+      .strictObject({
+        anyType: flag
+          .default(false)
+          .describe('Accepts logout tokens without the header `typ: logout+jwt`, as older servers send them.'),
+      })
+      .prefault({})
+      .describe('How this server may say that a session is over, at `/auth/backchannel-logout`.'),
     allowInsecureRequests: flag.default(false).describe('Accepts an http issuer; on loopback only.'),
   }),
   ['issuer'],

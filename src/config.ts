@@ -30,7 +30,7 @@ const session = rule(
         'Keys that seal cookies, newest first: `number:base64url of 32 random bytes`. The first seals, all open.',
       ),
     storage: z
-      .enum(['cookie'], 'must be cookie; "store" is not available in this version')
+      .enum(['cookie', 'store'], 'must be cookie or store')
       .default('cookie')
       .describe('Where tokens are kept: sealed in the cookie, or in the store with a handle in the cookie.'),
     idleTimeout: positiveDuration.prefault('30m').describe('A session without API calls for this long is over.'),

@@ -41,6 +41,8 @@ export interface ErrorDetails {
   retryAfter?: number
   /** `Set-Cookie` values that belong to the refusal, such as the deletion of a dead session. */
   setCookie?: readonly string[]
+  /** `error` of RFC 6749, section 5.2, for callers that speak OAuth. */
+  oauthError?: string
   /** A sentence for the person who meets this. Written by us, never text that came from outside. */
   detail?: string
 }

@@ -17,10 +17,12 @@ export type LogEvent =
   | { event: 'session.ended'; session: string; reason: Reason }
   | { event: 'session.rejected'; reason: Reason }
   | { event: 'logout.returned'; confirmed: boolean }
+  | { event: 'backchannel.logout'; provider: string; wholeUser: boolean }
   | { event: 'revocation.failed'; provider: string; reason: Reason }
   | { event: 'refresh.completed'; provider: string; session: string; generation: number; milliseconds: number }
   | { event: 'refresh.failed'; provider: string; session: string; reason: Reason; sessionKept: boolean }
   | { event: 'userinfo.failed'; provider: string; reason: Reason }
+  | { event: 'store.unavailable'; reason: Reason }
   | { event: 'upstream.failed'; route: string; code: ErrorCode; reason: Reason }
   | { event: 'client.gone'; route: string }
   | { event: 'stream.ended'; route: string; session: string }
@@ -46,10 +48,12 @@ export const levels: Record<EventName, Level> = {
   'session.ended': 'info',
   'session.rejected': 'info',
   'logout.returned': 'info',
+  'backchannel.logout': 'info',
   'revocation.failed': 'warn',
   'refresh.completed': 'info',
   'refresh.failed': 'warn',
   'userinfo.failed': 'warn',
+  'store.unavailable': 'error',
   'upstream.failed': 'warn',
   'client.gone': 'debug',
   'stream.ended': 'info',

@@ -36,6 +36,16 @@ export const reasons = {
     'The session was ended (sign-out, or the authorization server ended it) and the cookie is a copy from before.',
   session_replaced: 'The user signed in again in the same browser.',
   logged_out: 'The user signed out.',
+  ended_by_user: 'The user ended this session from a list of sessions.',
+  ended_everywhere: 'The user ended all sessions.',
+  ended_by_provider: 'The authorization server said that the session is over (back-channel logout).',
+  session_unknown: 'There is no such session of this user.',
+  logout_token_malformed:
+    'The request has no logout token, or more than one, or it is not what a logout token must be.',
+  logout_token_claim: 'A claim of the logout token is missing, or not what it must be.',
+  logout_token_signature: 'The logout token is not signed by the authorization server, or is of another type.',
+  logout_token_time: 'The logout token is too old, or from the future.',
+  logout_token_replayed: 'The logout token was used before.',
   tokens_too_large:
     'The tokens do not fit into session cookies. Ask for smaller tokens or use session.storage "store".',
   scope_missing: 'The session was not granted a scope that the route requires.',

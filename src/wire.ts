@@ -15,6 +15,8 @@ export interface Problem {
   detail?: string
   /** Where to navigate to sign in, when that helps. */
   loginUrl?: string
+  /** For authorization servers (RFC 6749, section 5.2). */
+  error?: string
 }
 
 /** Body of `GET` and `POST /auth/session`. Times are in seconds from now. */
@@ -36,6 +38,25 @@ export type SessionInfo =
         state: 'active' | 'reauth_required'
       }
     }
+
+/** Body of `GET /auth/sessions`, newest first. */
+export interface SessionsInfo {
+  sessions: SessionEntry[]
+}
+
+/** A session of the signed-in user. */
+export interface SessionEntry {
+  /** Public name; `DELETE /auth/sessions/{id}` ends it. */
+  id: string
+  /** RFC 3339, UTC. */
+  createdAt: string
+  /** Last activity, to within a minute. RFC 3339, UTC. */
+  lastSeenAt: string
+  /** The `User-Agent` the session began with, at most 200 characters. */
+  browser: string | undefined
+  /** Whether it is the session that asks. */
+  current: boolean
+}
 
 /** Body of `POST /auth/logout` for callers that ask for JSON. */
 export interface LogoutInfo {

@@ -10,7 +10,8 @@ import { type HeaderRecord, headerText, type Platform } from '../platform.ts'
 import type { Reason } from '../reasons.ts'
 import { mayShowSession, requireNavigation, safeReturnTo } from '../security.ts'
 import type { Cookies } from '../session/cookies.ts'
-import { randomText, type Sealer } from '../session/seal.ts'
+import type { Directory } from '../session/directory.ts'
+import { keyedHash, randomText, type Sealer } from '../session/seal.ts'
 import type { Sessions } from '../session/sessions.ts'
 
 export const loginPath = '/auth/login'
@@ -43,6 +44,7 @@ export interface LoginParts {
   cookies: Cookies
   sessions: Sessions
   refresher: Refresher
+  directory: Directory
 }
 
 export interface LoginEndpoints {
@@ -53,7 +55,7 @@ export interface LoginEndpoints {
 }
 
 export function createLogin(parts: LoginParts): LoginEndpoints {
-  const { config, platform, relyingParties, sealer, cookies, sessions, refresher } = parts
+  const { config, platform, relyingParties, sealer, cookies, sessions, refresher, directory } = parts
   const { now, log, store } = platform
 
   async function readLogins(cookieHeader: string | undefined): Promise<PendingLogin[]> {
@@ -130,13 +132,13 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
       if (!login || !isExpected) return stale(headers, '/', 'login_unknown')
       if (login.used) return stale(headers, login.returnTo, 'login_repeated')
       // Of callbacks that arrive together one goes on (RFC 9700, section 4.2.4).
-      const first = await store.add(`login:${await sealer.hash('login', login.state)}`, 'used', loginTime)
+      const first = await store.add(`login-${await keyedHash(login.state, 'login')}`, 'used', loginTime)
       if (!first) return stale(headers, login.returnTo, 'login_repeated')
 
       const rest = logins.map((one) => (one === login ? { ...one, used: true, codeVerifier: '', nonce: '' } : one))
       const loginCookie = await writeLogins(rest)
       try {
-        return seeOther(login.returnTo, [loginCookie, ...(await signIn(login, answer, cookie))])
+        return seeOther(login.returnTo, [loginCookie, ...(await signIn(login, answer, headers))])
       } catch (error) {
         const told =
           error instanceof CoatcheckError ? error : new CoatcheckError('login_failed', 'unexpected', {}, error)
@@ -153,7 +155,7 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
   async function signIn(
     login: PendingLogin,
     answer: AuthorizationResponse,
-    cookie: string | undefined,
+    headers: HeaderRecord,
   ): Promise<readonly string[]> {
     if (answer.response !== undefined) throw new CoatcheckError('login_failed', 'authorization_response_malformed')
     if (answer.code === undefined && answer.error === undefined) {
@@ -161,7 +163,8 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
     }
     const relyingParty = relyingPartyFor(login.provider)
     const { session, cookieBytes } = await sessions.create(await relyingParty.finish(answer, login))
-    await replaceSession(login, cookie)
+    await replaceSession(login, headerText(headers, 'cookie'))
+    platform.waitUntil(directory.enter(session, headerText(headers, 'user-agent')).catch(() => {}))
     log({ event: 'login.completed', provider: login.provider, session: session.id, cookieBytes })
     return sessions.cookiesFor(session)
   }
@@ -171,7 +174,7 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
     const { session } = await sessions.open(cookie)
     for (const id of new Set([login.replaces, session?.id])) {
       if (id === undefined) continue
-      sessions.endById(id)
+      await sessions.endById(id)
       log({ event: 'session.ended', session: id, reason: 'session_replaced' })
     }
     const previous = session && relyingParties.get(session.holding.provider)

@@ -8,8 +8,9 @@ import type { RelyingParty } from '../oauth/relying-party.ts'
 import { headerText, type Platform } from '../platform.ts'
 import { requireSameOrigin } from '../security.ts'
 import type { Cookies } from '../session/cookies.ts'
-import { randomText, type Sealer } from '../session/seal.ts'
-import type { Session, Sessions } from '../session/sessions.ts'
+import { keyedHash, randomText } from '../session/seal.ts'
+import type { Session } from '../session/session.ts'
+import type { Sessions } from '../session/sessions.ts'
 import type { LogoutInfo } from '../wire.ts'
 
 /** How long a logout waits for revocation and for metadata; they go on behind it. Milliseconds. */
@@ -21,7 +22,6 @@ export interface LogoutParts {
   config: Pick<Config, 'publicUrl' | 'logout'>
   platform: Pick<Platform, 'exchange' | 'log' | 'store' | 'waitUntil'>
   relyingParties: ReadonlyMap<string, RelyingParty>
-  sealer: Sealer
   cookies: Cookies
   sessions: Sessions
   refresher: Refresher
@@ -35,7 +35,7 @@ export interface LogoutEndpoints {
 }
 
 export function createLogout(parts: LogoutParts): LogoutEndpoints {
-  const { config, platform, relyingParties, sealer, cookies, sessions, refresher } = parts
+  const { config, platform, relyingParties, cookies, sessions, refresher } = parts
   const { log, store, waitUntil } = platform
 
   /** `fallback` when `work` takes longer than our patience or fails; `work` goes on. */
@@ -59,7 +59,7 @@ export function createLogout(parts: LogoutParts): LogoutEndpoints {
     const state = randomText(32)
     const url = await relyingParty.endSessionUrl(session.holding.tokens, state)
     if (url === undefined) return config.logout.returnTo
-    await store.set(`logout:${await sealer.hash('logout', state)}`, 'begun', returnTime)
+    await store.set(`logout-${await keyedHash(state, 'logout')}`, 'begun', returnTime)
     return url.href
   }
 
@@ -67,8 +67,9 @@ export function createLogout(parts: LogoutParts): LogoutEndpoints {
     async start(c) {
       const { headers } = platform.exchange(c)
       requireSameOrigin(headers, config.publicUrl, 'fetch-metadata')
-      const { session, refusal } = await sessions.open(headerText(headers, 'cookie'))
-      const setCookie = [...(session ? sessions.end(session) : refusal.setCookie), cookies.clearLogin()]
+      // Signing out works while the store is away, as far as it can.
+      const { session, refusal } = await sessions.open(headerText(headers, 'cookie'), 'unsure')
+      const setCookie = [...(session ? await sessions.end(session) : refusal.setCookie), cookies.clearLogin()]
       // The cookie may be from before a refresh; what must be revoked is what came after it.
       if (session) await refresher.bringUpToDate(session)
       let logoutUrl = config.logout.returnTo
@@ -90,7 +91,7 @@ export function createLogout(parts: LogoutParts): LogoutEndpoints {
 
     async finish(c) {
       const state = c.req.query('state')
-      const key = state === undefined ? undefined : `logout:${await sealer.hash('logout', state)}`
+      const key = state === undefined ? undefined : `logout-${await keyedHash(state, 'logout')}`
       const confirmed = key !== undefined && (await store.get(key).catch(() => undefined)) !== undefined
       if (key !== undefined && confirmed) await store.delete(key).catch(() => {})
       // The session ended before the browser left; whatever comes back changes nothing, and looks the same.

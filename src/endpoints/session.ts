@@ -5,7 +5,8 @@ import type { Config } from '../config.ts'
 import { isExpired } from '../oauth/token-set.ts'
 import { headerText, type Platform } from '../platform.ts'
 import { refuseElsewhere, requireSameOrigin } from '../security.ts'
-import type { Session, Sessions } from '../session/sessions.ts'
+import type { Session } from '../session/session.ts'
+import type { Sessions } from '../session/sessions.ts'
 import type { SessionInfo } from '../wire.ts'
 
 export interface SessionParts {

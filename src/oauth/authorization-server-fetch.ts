@@ -66,6 +66,6 @@ async function read(answer: Response): Promise<Uint8Array<ArrayBuffer>> {
 const retryAfter = 5
 
 /** The error for an authorization server that cannot be talked to: the session is kept, the request is not served. */
-export function unavailable(reason: Reason, cause?: unknown): CoatcheckError {
-  return new CoatcheckError('authorization_server_unavailable', reason, { retryAfter }, cause)
+export function unavailable(reason: Reason, cause?: unknown, seconds = retryAfter): CoatcheckError {
+  return new CoatcheckError('authorization_server_unavailable', reason, { retryAfter: seconds }, cause)
 }

@@ -47,6 +47,18 @@ export interface IdTokenVerifier {
    * @throws CoatcheckError as `verify`
    */
   verifyUserinfo(jwt: string): Promise<void>
+  /**
+   * Verifies the signature of a logout token and its `iss`, `aud`, `iat` and `exp` (OpenID Connect Back-Channel Logout
+   * 1.0, section 2.6, items 1 to 4); what else it must say is the caller's business.
+   * @throws CoatcheckError as `verify`
+   */
+  verifyLogoutToken(jwt: string, expected: { issuer: string; clientId: string }): Promise<LogoutTokenParts>
+}
+
+/** A logout token whose signature is right. */
+export interface LogoutTokenParts {
+  readonly type: unknown
+  readonly claims: JWTPayload
 }
 
 /** Whether an ID token, believed or not, speaks of somebody else or of another sign-in. */
@@ -110,6 +122,19 @@ export function idTokenVerifier(
       if (original && isOfAnother(payload, original)) throw refused('identity_changed')
       return { ...payload, sub }
     },
+    async verifyLogoutToken(jwt, { issuer, clientId }) {
+      const { payload, protectedHeader } = await jwtVerify(jwt, keys, {
+        algorithms: accepted(supported.idToken),
+        issuer,
+        audience: clientId,
+        clockTolerance: 30,
+        currentDate: new Date(now()),
+        requiredClaims: ['iss', 'aud', 'iat', 'exp', 'jti', 'events'],
+      }).catch((error) => {
+        throw failure(error)
+      })
+      return { type: protectedHeader.typ, claims: payload }
+    },
     async verifyUserinfo(jwt) {
       await compactVerify(jwt, keys, { algorithms: accepted(supported.userinfo) }).catch((error) => {
         throw failure(error)
@@ -135,7 +160,10 @@ function seldom(fetch: AuthorizationServerFetch, now: () => number): Authorizati
     if (last === undefined || recent.length < fetchesPerMinute) {
       recent.push(now())
       const answer = await fetch(url, init)
-      last = { status: answer.status, headers: answer.headers, body: await answer.arrayBuffer() }
+      const found = { status: answer.status, headers: answer.headers, body: await answer.arrayBuffer() }
+      // Only keys are kept: a server that has recovered is not told its old failure.
+      if (!answer.ok) return new Response(found.body, found)
+      last = found
     }
     return new Response(last.body, { status: last.status, headers: last.headers })
   }

@@ -3,11 +3,14 @@ import { LRUCache } from 'lru-cache'
 import type { Config } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
 import type { Platform } from '../platform.ts'
-import type { Sealer } from '../session/seal.ts'
-import type { Holding, Session, Sessions } from '../session/sessions.ts'
+import { keyedHash } from '../session/seal.ts'
+import type { Holding, Session } from '../session/session.ts'
+import type { Sessions } from '../session/sessions.ts'
+import type { Lease } from '../stores/store.ts'
 import { unavailable } from './authorization-server-fetch.ts'
+import { createBreaker } from './breaker.ts'
 import type { RelyingParty } from './relying-party.ts'
-import { isExpired, isStale } from './token-set.ts'
+import { isExpired, isStale, type TokenSet } from './token-set.ts'
 
 export interface Refresher {
   /**
@@ -60,88 +63,161 @@ function spendingOf({ holding }: Session): string | undefined {
   return refreshToken === undefined ? undefined : `${holding.generation} ${refreshToken}`
 }
 
+export interface RefresherParts {
+  sessions: Sessions
+  relyingParties: ReadonlyMap<string, RelyingParty>
+  platform: Pick<Platform, 'now' | 'log' | 'store' | 'waitUntil'>
+}
+
 export function createRefresher(
   config: Pick<Config, 'refresh'>,
-  {
-    sessions,
-    sealer,
-    relyingParties,
-    platform,
-  }: {
-    sessions: Sessions
-    sealer: Sealer
-    relyingParties: ReadonlyMap<string, RelyingParty>
-    platform: Pick<Platform, 'now' | 'log' | 'store' | 'waitUntil'>
-  },
+  { sessions, relyingParties, platform }: RefresherParts,
 ): Refresher {
   const { now, log, store, waitUntil } = platform
   const { timeout, replayWindow } = config.refresh
   const leaseTime = timeout + 5_000
-  const flights = new LRUCache<string, Flight>({ max: 5_000, ttl: Math.max(replayWindow, leaseTime), perf: { now } })
+  const flights = new LRUCache<string, Flight>({
+    max: 5_000,
+    ttl: Math.max(replayWindow, leaseTime),
+    perf: { now },
+    // With any other the cache would keep the time in a timer, which on Workers dies with the request.
+    ttlResolution: 0,
+  })
+  const breakers = new Map([...relyingParties.keys()].map((id) => [id, createBreaker(now)]))
 
-  const keyOf = async (spending: string) => `successor:${await sealer.hash('refresh token', spending)}`
+  /** Where the outcome of a redemption is: with its session, under a hash that only who has the refresh token can make. */
+  const keyOf = async ({ family }: Session, spending: string) => `${family}/next-${await keyedHash(spending, 'next')}`
 
   /** Redeems the session's refresh token, or learns what came of somebody else's redemption of it. */
   async function successorOf(session: Session, spending: string): Promise<Successor> {
-    const key = await keyOf(spending)
+    const key = await keyOf(session, spending)
     const deadline = now() + leaseTime
     for (;;) {
-      const known = await recall(key)
+      const known = await recall(session, key)
       if (known) return known
       const lease = await store.lease(key, leaseTime)
       if (lease) {
         try {
-          // Between the look and the lease somebody may have finished.
-          return (await recall(key)) ?? (await redeem(session, key))
+          // Between the look and the lease somebody may have finished, or the store may have moved on long ago.
+          return (await recall(session, key)) ?? (await newer(session)) ?? (await redeem(session, key, lease))
         } finally {
-          await lease.release()
+          await lease.release().catch(() => {})
         }
       }
-      if (now() >= deadline) throw unavailable('timeout')
       await store.changed(key, deadline - now())
+      if (now() >= deadline) throw unavailable('timeout')
     }
   }
 
-  async function recall(key: string): Promise<Successor | undefined> {
+  async function recall(session: Session, key: string): Promise<Successor | undefined> {
     const found = await store.get(key)
     if (found === undefined) return undefined
     if (found === deadMark) throw new CoatcheckError('session_expired', 'refresh_token_spent')
     if (found.startsWith(failedMark)) throw unavailable('refresh_backing_off')
-    const holding = await sessions.unsealHolding(found)
+    const holding = await sessions.unsealHolding(session, found)
     return holding && { holding, seal: found }
   }
 
+  /** A session whose tokens the store keeps may have been renewed longer ago than any successor is remembered. */
+  async function newer(session: Session): Promise<Successor | undefined> {
+    const latest = await sessions.latest(session)
+    return latest && latest.holding.generation > session.holding.generation ? latest : undefined
+  }
+
+  /** Holds the lease until the work is over, however slow the authorization server is. */
+  async function holding<T>(lease: Lease, work: () => Promise<T>): Promise<T> {
+    const timer = setInterval(() => void lease.renew(leaseTime).catch(() => {}), leaseTime / 3)
+    try {
+      return await work()
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
   /** The one place where a refresh token is spent. Never bound to the browser's connection: the token is gone either way. */
-  async function redeem(session: Session, key: string): Promise<Successor> {
-    const { holding } = session
-    const relyingParty = relyingParties.get(holding.provider)
-    if (!relyingParty) throw new CoatcheckError('reauth_required', 'provider_unknown')
-    const about = { provider: holding.provider, session: session.id }
+  async function redeem(session: Session, key: string, lease: Lease): Promise<Successor> {
+    const { provider } = session.holding
+    const relyingParty = relyingParties.get(provider)
+    const breaker = breakers.get(provider)
+    if (!relyingParty || !breaker) throw new CoatcheckError('reauth_required', 'provider_unknown')
+    const about = { provider, session: session.id }
     const startedAt = now()
     try {
-      const tokens = await relyingParty.refresh(holding)
-      if (sessions.isOver(session)) {
-        // Signed out meanwhile: these tokens must not outlive the session.
-        waitUntil(relyingParty.revoke(tokens).catch(() => {}))
-        throw new CoatcheckError('session_expired', 'session_ended')
-      }
-      const renewed = await sessions.renew(session, tokens).catch((error) => {
-        waitUntil(relyingParty.revoke(tokens).catch(() => {}))
-        throw error
-      })
-      await store.set(key, renewed.seal, replayWindow)
+      const tokens = await holding(lease, () => breaker.run(() => relyingParty.refresh(session.holding)))
+      const renewed = await publish(session, key, tokens, relyingParty)
       const { generation } = renewed.holding
       log({ event: 'refresh.completed', ...about, generation, milliseconds: now() - startedAt })
       return renewed
     } catch (error) {
       const told = error instanceof CoatcheckError ? error : unavailable('unexpected', error)
       const over = told.code === 'session_expired'
+      // Nothing was tried: others need not hear of it.
+      if (told.reason === 'refresh_backing_off') throw told
       log({ event: 'refresh.failed', ...about, reason: told.reason, sessionKept: !over })
       // Somebody else may have been faster with the same token: then what they got is the truth.
-      const other = over ? await recall(key) : undefined
+      const mayBeBeaten = over && told.reason !== 'session_ended'
+      const other = mayBeBeaten ? ((await recall(session, key)) ?? (await newer(session))) : undefined
       if (other) return other
       await store.set(key, over ? deadMark : failedMark + told.reason, over ? deadFor : pauseAfterFailure)
       throw told
+    }
+  }
+
+  /** Leaves new tokens where everybody finds them, unless the session ended in the meantime. */
+  async function publish(
+    session: Session,
+    key: string,
+    tokens: TokenSet,
+    relyingParty: RelyingParty,
+  ): Promise<Successor> {
+    const withdraw = () => waitUntil(relyingParty.revoke(tokens).catch(() => {}))
+    const renewed = await sessions.renew(session, tokens).catch((error) => {
+      withdraw()
+      throw error
+    })
+    try {
+      await sessions.save(session, renewed)
+      const other = await enter(session, key, renewed.seal)
+      if (other) return other
+      // First told, then asked: either this sees the end of the session, or who ended it saw these tokens.
+      if (!(await sessions.isOverAnywhere(session))) return renewed
+    } catch (error) {
+      if (!(error instanceof CoatcheckError) || error.code !== 'store_unavailable') throw error
+      // The old token is spent, so these must not be lost: this instance goes on with them, others are told when it can.
+      waitUntil(republish(session, key, renewed))
+      return renewed
+    }
+    withdraw()
+    throw new CoatcheckError('session_expired', 'session_ended')
+  }
+
+  /**
+   * Writes a successor down. Whoever lost the lease on the way does not overwrite what came of it elsewhere: that is
+   * returned instead. A mark is no outcome.
+   */
+  async function enter(session: Session, key: string, seal: string): Promise<Successor | undefined> {
+    if (await store.add(key, seal, replayWindow)) return undefined
+    const other = await recall(session, key).catch((error) => {
+      if (error instanceof CoatcheckError && error.code === 'store_unavailable') throw error
+      return undefined
+    })
+    if (!other) await store.set(key, seal, replayWindow)
+    return other
+  }
+
+  /** Tells the store when it is back, as long as anybody could ask. */
+  async function republish(session: Session, key: string, renewed: Successor): Promise<void> {
+    const deadline = now() + replayWindow
+    for (let pause = 250; now() < deadline; pause = Math.min(pause * 2, 5_000)) {
+      await new Promise((resolve) => setTimeout(resolve, pause))
+      const told = await sessions
+        .save(session, renewed)
+        .then(() => store.add(key, renewed.seal, replayWindow))
+        .then(
+          () => true,
+          () => false,
+        )
+      if (told) return
     }
   }
 
@@ -156,7 +232,7 @@ export function createRefresher(
     } catch (error) {
       if (error instanceof CoatcheckError && error.code === 'session_expired') {
         if (!sessions.isOver(session)) log({ event: 'session.ended', session: session.id, reason: error.reason })
-        const setCookie = sessions.end(session)
+        const setCookie = await sessions.end(session)
         throw new CoatcheckError('session_expired', error.reason, { ...error.details, setCookie }, error)
       }
       throw error
@@ -179,7 +255,10 @@ export function createRefresher(
   async function renewNow(session: Session): Promise<void> {
     const spending = spendingOf(session)
     if (spending === undefined) throw new CoatcheckError('reauth_required', 'refresh_token_absent')
-    sessions.adopt(session, await fly(session, spending))
+    const flight = fly(session, spending)
+    // A browser that goes away does not take the refresh with it.
+    waitUntil(flight.catch(() => {}))
+    sessions.adopt(session, await flight)
   }
 
   async function freshen(session: Session): Promise<void> {
@@ -202,9 +281,14 @@ export function createRefresher(
       for (let round = 0; round < longestCatchUp; round++) {
         const spending = spendingOf(session)
         if (spending === undefined) return
-        const newer = flights.get(spending)?.successor ?? (await recall(await keyOf(spending)).catch(() => undefined))
-        if (!newer) return
-        sessions.adopt(session, newer)
+        const next =
+          flights.get(spending)?.successor ??
+          (await keyOf(session, spending)
+            .then((key) => recall(session, key))
+            .catch(() => undefined)) ??
+          (await newer(session).catch(() => undefined))
+        if (!next) return
+        sessions.adopt(session, next)
       }
     },
 

@@ -3,11 +3,12 @@ import * as client from 'openid-client'
 import type { Config, ProviderConfig } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
 import type { Platform } from '../platform.ts'
-import type { SignIn } from '../session/sessions.ts'
+import type { SignIn } from '../session/session.ts'
 import { type AuthorizationServer, discovered } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 import { isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
 import { contradicts } from './id-token.ts'
+import { type LogoutToken, verifiedLogoutToken } from './logout-token.ts'
 import { type TokenResponse, type TokenSet, tokenSet } from './token-set.ts'
 
 /** What is remembered of a login between its two halves. */
@@ -60,6 +61,11 @@ export interface RelyingParty {
   refresh(holding: Pick<SignIn, 'subject' | 'nonce' | 'authTime' | 'tokens'>): Promise<TokenSet>
   /** Revokes what can still be used (RFC 7009). Rejects with the reason; nobody has to wait for it. */
   revoke(tokens: TokenSet): Promise<void>
+  /**
+   * Verifies a logout token of this server; see `verifiedLogoutToken`.
+   * @throws CoatcheckError `bad_request`, `authorization_server_unavailable`
+   */
+  logoutToken(jwt: string): Promise<LogoutToken>
   /** Where the browser goes to sign out there too, if the server has such a place. */
   endSessionUrl(tokens: TokenSet | undefined, state: string): Promise<URL | undefined>
 }
@@ -227,6 +233,12 @@ export function createRelyingParty(
         // A server need not be able to revoke access tokens (RFC 7009, section 2.2.1): they end by themselves.
         if (!isUnsupportedTokenType(error)) throw unavailable(reasonOf(error), error)
       }
+    },
+
+    async logoutToken(jwt) {
+      const { idTokens } = await server()
+      const anyType = provider.backchannelLogout.anyType
+      return verifiedLogoutToken(jwt, idTokens, { issuer, clientId, anyType, now: platform.now() })
     },
 
     async endSessionUrl(tokens, state) {

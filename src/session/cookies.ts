@@ -27,6 +27,8 @@ export interface Cookies {
   writeHolding(seal: string, maxAge: number): string[]
   /** Bytes that a session of these two lengths takes in a `Cookie` header. */
   sizeOf(ticketLength: number, holdingLength: number): number
+  /** `Set-Cookie`s that delete the pieces of a holding that the request had. */
+  clearHolding(names: readonly string[]): string[]
   /** `Set-Cookie`s that delete the session, and every piece the request had. */
   clearSession(names: readonly string[]): string[]
   /** The sealed sign-ins under way. */
@@ -65,6 +67,8 @@ export function createCookies(config: Pick<Config, 'publicUrl' | 'session'>): Co
     return { ticket, holding: joined(pieces), names }
   }
 
+  const deleted = (name: string) => `${name}=${sessionAttributes}${gone}`
+
   function split(seal: string): string[] {
     const count = Math.ceil(seal.length / pieceLength)
     return Array.from({ length: count }, (_, index) => seal.slice(index * pieceLength, (index + 1) * pieceLength))
@@ -85,7 +89,8 @@ export function createCookies(config: Pick<Config, 'publicUrl' | 'session'>): Co
       const pieces = Math.ceil(holdingLength / pieceLength)
       return base.length + 1 + ticketLength + (holdingLength > 0 ? 2 : 0) + pieces * (base.length + 5) + holdingLength
     },
-    clearSession: (names) => [...new Set([base, ...names])].map((name) => `${name}=${sessionAttributes}${gone}`),
+    clearHolding: (names) => names.filter((name) => name !== base).map(deleted),
+    clearSession: (names) => [...new Set([base, ...names])].map(deleted),
     readLogin: (header) => cookiesNamed(header, login).find(([name]) => name === login)?.[1],
     writeLogin: (seal, maxAge) => `${login}=${seal}; Max-Age=${maxAge}${loginAttributes}`,
     clearLogin: () => `${login}=${loginAttributes}${gone}`,

@@ -5,9 +5,10 @@ import type { SessionKey } from '../config-values.ts'
 
 /**
  * What a seal is for. Each purpose has keys of its own, so that nothing sealed for one opens as another:
- * `ticket` and `holding` are the two halves of a session, `login` the sign-ins under way.
+ * `ticket` and `holding` are the two halves of a session, `login` the sign-ins under way, `directory` the list of a
+ * user's sessions.
  */
-export type Purpose = 'ticket' | 'holding' | 'login'
+export type Purpose = 'ticket' | 'holding' | 'login' | 'directory'
 
 interface Opened {
   readonly data: unknown
@@ -19,12 +20,20 @@ interface Opened {
 export type Unsealed = Opened | { readonly failure: 'invalid' | 'unknown_key' | 'expired' }
 
 export interface Sealer {
-  /** Encrypts and authenticates `data` (JSON) until `expiresAt`, milliseconds since 1970, with the newest key. */
-  seal(purpose: Purpose, data: unknown, expiresAt: number): Promise<string>
+  /**
+   * Encrypts and authenticates `data` (JSON) until `expiresAt`, milliseconds since 1970, with the newest key.
+   * @param half a second secret, without which the keys of the ring do not open it.
+   */
+  seal(purpose: Purpose, data: unknown, expiresAt: number, half?: string): Promise<string>
   /** Opens a seal. Never throws because of what the text is. */
-  unseal(purpose: Purpose, text: string): Unsealed | Promise<Unsealed>
-  /** A keyed hash (HMAC-SHA-256, base64url) under which others can look something up without learning what. */
-  hash(label: string, text: string): Promise<string>
+  unseal(purpose: Purpose, text: string, half?: string): Unsealed | Promise<Unsealed>
+  /**
+   * Keyed hashes under which others can look something up without learning what: one for every key of the ring, newest
+   * first. Instances in the middle of a rotation have at least one key, and so one of these, in common.
+   */
+  hashes(label: string, text: string): Promise<readonly string[]>
+  /** Goes on with another ring. Seals of keys that are not in it open no more. */
+  reload(keys: readonly SessionKey[]): void
 }
 
 /** How many opened seals are remembered, and how many bytes of seal and content together. */
@@ -42,6 +51,7 @@ const sealShape =
 
 interface Remembered {
   readonly purpose: Purpose
+  readonly half: string
   readonly text: string
   readonly opened: Opened
 }
@@ -52,31 +62,18 @@ interface Remembered {
  * do not open.
  */
 export function createSealer(keys: readonly SessionKey[], context: string, now: () => number): Sealer {
-  const [newest] = keys
-  if (!newest) throw new TypeError('A sealer needs at least one key')
-  const rings = new Map<Purpose, { sealing: Record<string, string>; opening: Record<string, string> }>()
+  let ring = ringOf(keys, context)
   const opened = new LRUCache<string, Remembered>({
     ...remembered,
     sizeCalculation: ({ text }) => text.length * 3 + 500,
   })
-  let hashKey: CryptoKey | undefined
 
-  async function ring(purpose: Purpose) {
-    const known = rings.get(purpose)
-    if (known) return known
-    const opening: Record<string, string> = {}
-    for (const key of keys) opening[key.id] = base64url(await derive(key, `${purpose} ${context}`))
-    const made = { opening, sealing: { [newest?.id ?? 0]: opening[newest?.id ?? 0] ?? '' } }
-    rings.set(purpose, made)
-    return made
-  }
-
-  async function open(purpose: Purpose, text: string): Promise<Unsealed> {
+  async function open(purpose: Purpose, text: string, half: string): Promise<Unsealed> {
     if (!sealShape.test(text)) return { failure: 'invalid' }
     let failure: 'invalid' | 'unknown_key' = 'invalid'
     // The time limit that counts is our own, inside the sealed data: iron's would allow a minute of skew.
     const envelope = await unsealData<Envelope>(text, {
-      password: (await ring(purpose)).opening,
+      password: await passwords(await ring(purpose), half),
       ttl: 0,
       onUnsealError: (reason) => {
         if (reason === 'unknown-password') failure = 'unknown_key'
@@ -86,32 +83,65 @@ export function createSealer(keys: readonly SessionKey[], context: string, now: 
     if (envelope.until <= now()) return { failure: 'expired' }
     const result = { data: envelope.data, expiresAt: envelope.until }
     const own = detached(text)
-    opened.set(own.slice(-tailLength), { purpose, text: own, opened: result })
+    opened.set(own.slice(-tailLength), { purpose, half, text: own, opened: result })
     return result
   }
 
   return {
-    async seal(purpose, data, expiresAt) {
-      const { sealing } = await ring(purpose)
-      return sealData({ data, until: expiresAt } satisfies Envelope, { password: sealing, ttl: 0 })
+    async seal(purpose, data, expiresAt, half = '') {
+      const newestFirst = await ring(purpose)
+      const password = await passwords(newestFirst.slice(0, 1), half)
+      return sealData({ data, until: expiresAt } satisfies Envelope, { password, ttl: 0 })
     },
-    unseal(purpose, text) {
+    unseal(purpose, text, half = '') {
       const known = opened.get(text.slice(-tailLength))
-      if (known?.purpose !== purpose || known.text !== text) return open(purpose, text)
+      if (known?.purpose !== purpose || known.half !== half || known.text !== text) return open(purpose, text, half)
       return known.opened.expiresAt > now() ? known.opened : { failure: 'expired' }
     },
-    async hash(label, text) {
-      hashKey ??= await crypto.subtle.importKey(
-        'raw',
-        await derive(newest, `hash ${context}`),
-        { name: 'HMAC', hash: 'SHA-256' },
-        false,
-        ['sign'],
-      )
-      const mac = await crypto.subtle.sign('HMAC', hashKey, encoder.encode(`${label}\0${text}`))
-      return base64url(new Uint8Array(mac))
+    async hashes(label, text) {
+      const keys = await ring('hash')
+      return Promise.all(keys.map(({ password }) => keyedHash(password, `${label}\0${text}`)))
+    },
+    reload(next) {
+      ring = ringOf(next, context)
+      opened.clear()
     },
   }
+}
+
+/** One key of the ring, for one use. */
+interface Password {
+  readonly id: number
+  readonly password: string
+}
+
+/** The passwords of a ring for one use, newest first; worked out once. */
+function ringOf(keys: readonly SessionKey[], context: string): (use: string) => Promise<readonly Password[]> {
+  if (keys.length === 0) throw new TypeError('A sealer needs at least one key')
+  const known = new Map<string, readonly Password[]>()
+  return async (use) => {
+    const made =
+      known.get(use) ??
+      (await Promise.all(
+        keys.map(async (key) => ({ id: key.id, password: base64url(await derive(key, `${use} ${context}`)) })),
+      ))
+    known.set(use, made)
+    return made
+  }
+}
+
+/** As iron-session takes them: by id. */
+async function passwords(ring: readonly Password[], half: string): Promise<Record<string, string>> {
+  const all: Record<string, string> = {}
+  for (const { id, password } of ring) all[id] = half === '' ? password : await keyedHash(password, half)
+  return all
+}
+
+/** HMAC-SHA-256 as base64url. With a secret that nobody can guess as the key it tells nothing about the text. */
+export async function keyedHash(secret: string, text: string): Promise<string> {
+  const algorithm = { name: 'HMAC', hash: 'SHA-256' }
+  const key = await crypto.subtle.importKey('raw', encoder.encode(secret), algorithm, false, ['sign'])
+  return base64url(new Uint8Array(await crypto.subtle.sign('HMAC', key, encoder.encode(text))))
 }
 
 interface Envelope {

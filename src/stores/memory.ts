@@ -36,7 +36,9 @@ export function memoryStore(now: () => number = Date.now): Store {
   }
 
   function put(key: string, value: string, ttl: number): void {
-    values.set(key, value, { ttl })
+    // A time limit of 0 would mean none to the cache.
+    if (ttl > 0) values.set(key, value, { ttl })
+    else values.delete(key)
     wake(key)
   }
 

@@ -3,7 +3,7 @@ import ipaddr from 'ipaddr.js'
 import type { Network } from '../config-values.ts'
 import { CoatcheckError } from '../errors.ts'
 import { grants } from '../oauth/token-set.ts'
-import type { Session } from '../session/sessions.ts'
+import type { Session } from '../session/session.ts'
 import type { Route } from './routes.ts'
 
 /** Whether an address lies in one of the networks. IPv4 inside IPv6 (`::ffff:10.0.0.1`) counts as IPv4. */

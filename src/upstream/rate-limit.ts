@@ -2,7 +2,7 @@
 import RateLimiterMemory from 'rate-limiter-flexible/lib/RateLimiterMemory.js'
 import RateLimiterRes from 'rate-limiter-flexible/lib/RateLimiterRes.js'
 import { CoatcheckError } from '../errors.ts'
-import type { Session } from '../session/sessions.ts'
+import type { Session } from '../session/session.ts'
 import type { Route } from './routes.ts'
 
 /**

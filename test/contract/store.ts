@@ -16,6 +16,13 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
       expect(await store.get('a')).toBe('1')
     })
 
+    test('what is put for no time is not there', async () => {
+      const store = await open()
+      await store.set('a', '1', 60_000)
+      await store.set('a', '2', 0)
+      expect(await store.get('a')).toBeUndefined()
+    })
+
     test('get() of what was never set is undefined', async () => {
       expect(await (await open()).get('nothing')).toBeUndefined()
     })

@@ -1,0 +1,81 @@
+// An authorization server says that a session is over (OpenID Connect Back-Channel Logout 1.0).
+import type { Context } from 'hono'
+import { ownAnswerHeaders, problemResponse } from '../answers.ts'
+import { CoatcheckError } from '../errors.ts'
+import { claimedIssuer } from '../oauth/logout-token.ts'
+import type { RelyingParty } from '../oauth/relying-party.ts'
+import { headerText, type Platform } from '../platform.ts'
+import type { Names } from '../session/names.ts'
+import type { Sealer } from '../session/seal.ts'
+import type { Sessions } from '../session/sessions.ts'
+
+export interface BackchannelLogoutParts {
+  platform: Pick<Platform, 'exchange' | 'log' | 'now' | 'store'>
+  relyingParties: ReadonlyMap<string, RelyingParty>
+  sessions: Sessions
+  names: Names
+  sealer: Sealer
+}
+
+/** Longest body that is read. Bytes. */
+const longestBody = 32_768
+
+/** `POST /auth/backchannel-logout`: a call from server to server, without cookies, proven by the token alone. */
+export function createBackchannelLogout(parts: BackchannelLogoutParts): (c: Context) => Promise<Response> {
+  const { platform, relyingParties, sessions, names, sealer } = parts
+  const { log, store, now } = platform
+  const byIssuer = new Map([...relyingParties.values()].map((one) => [one.provider.issuer, one]))
+
+  /** Whether this token was never here before. Under the names by all keys, because instances may differ in the newest. */
+  async function isNew(issuer: string, jti: string, expiresAt: number): Promise<boolean> {
+    const keys = (await sealer.hashes('jti', JSON.stringify([issuer, jti]))).map((hash) => `jti-${hash}`)
+    const told = await Promise.all(keys.map((key) => store.add(key, 'used', Math.max(1, expiresAt - now()))))
+    return told.every(Boolean)
+  }
+
+  async function end(c: Context): Promise<void> {
+    const token = await logoutTokenOf(c, platform)
+    const relyingParty = byIssuer.get(claimedIssuer(token) ?? '')
+    if (!relyingParty) throw new CoatcheckError('bad_request', 'logout_token_malformed')
+    const { issuer, sid, subject, jti, expiresAt } = await relyingParty.logoutToken(token)
+    if (!(await isNew(issuer, jti, expiresAt))) throw new CoatcheckError('bad_request', 'logout_token_replayed')
+    // A session is the smaller thing: with both, only it ends (section 2.7).
+    const marks = sid === undefined ? await names.user(issuer, subject ?? '') : await names.providerSession(issuer, sid)
+    await sessions.endByName(marks)
+    log({ event: 'backchannel.logout', provider: relyingParty.provider.id, wholeUser: sid === undefined })
+  }
+
+  return async (c) => {
+    try {
+      await end(c)
+      return new Response(null, { status: 200, headers: ownAnswerHeaders })
+    } catch (error) {
+      if (!(error instanceof CoatcheckError) || error.code !== 'bad_request') throw error
+      log({ event: 'request.refused', code: error.code, reason: error.reason })
+      // Section 2.8 has the members of RFC 6749, section 5.2; the rest is as everywhere here.
+      return problemResponse('bad_request', { oauthError: 'invalid_request' })
+    }
+  }
+}
+
+/** The one parameter of the form. @throws CoatcheckError `bad_request` */
+async function logoutTokenOf(c: Context, { exchange }: Pick<Platform, 'exchange'>): Promise<string> {
+  const { headers } = exchange(c)
+  const isForm = /^application\/x-www-form-urlencoded\b/i.test(headerText(headers, 'content-type') ?? '')
+  const body = isForm ? await bounded(c.req.raw.body) : undefined
+  const [token, ...more] = new URLSearchParams(body).getAll('logout_token')
+  if (token === undefined || token === '' || more.length > 0) {
+    throw new CoatcheckError('bad_request', 'logout_token_malformed')
+  }
+  return token
+}
+
+async function bounded(body: ReadableStream<Uint8Array> | null): Promise<string> {
+  const decoder = new TextDecoder()
+  let text = ''
+  for await (const chunk of body ?? []) {
+    text += decoder.decode(chunk, { stream: true })
+    if (text.length > longestBody) throw new CoatcheckError('bad_request', 'logout_token_malformed')
+  }
+  return text
+}

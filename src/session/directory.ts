@@ -1,0 +1,100 @@
+// The sessions of a user, for the user to see and to end. Sealed like everything else in the store.
+import type { Platform } from '../platform.ts'
+import type { SessionEntry } from '../wire.ts'
+import type { Names } from './names.ts'
+import type { Sealer } from './seal.ts'
+import type { Session } from './session.ts'
+
+export interface Directory {
+  /** Enters a new session. `browser`: the `User-Agent` it began with. */
+  enter(session: Session, browser: string | undefined): Promise<void>
+  /** Notes that a session was used. */
+  seen(session: Session): Promise<void>
+  /** The sessions of the user that this session belongs to, newest first. */
+  list(session: Session): Promise<SessionEntry[]>
+}
+
+/** Older sessions of a user than this many are not listed any more. They can still be ended together. */
+const mostListed = 50
+/** Longest name of a browser that is kept. Characters. */
+const longestBrowser = 200
+/** How long entering a session may wait for another of the same user. Milliseconds. */
+const leaseTime = 5_000
+
+interface Entry {
+  readonly id: string
+  readonly createdAt: number
+  readonly endsAt: number
+  readonly browser?: string | undefined
+  /** Names under which its end may have been announced. */
+  readonly marks: readonly string[]
+}
+
+export function createDirectory({
+  platform: { now, store },
+  sealer,
+  names,
+  isOver,
+}: {
+  platform: Pick<Platform, 'now' | 'store'>
+  sealer: Sealer
+  names: Names
+  isOver: (marks: readonly string[], createdAt: number) => boolean
+}): Directory {
+  /** Under the name by each key: in the middle of a rotation instances write under different ones. */
+  async function read(user: readonly string[]): Promise<Entry[]> {
+    const entries = new Map<string, Entry>()
+    for (const name of user) {
+      const seal = await store.get(`${name}/sessions`)
+      const opened = seal === undefined ? undefined : await sealer.unseal('directory', seal)
+      if (opened === undefined || opened.failure !== undefined) continue
+      for (const entry of opened.data as Entry[]) entries.set(entry.id, entry)
+    }
+    const alive = [...entries.values()].filter(({ endsAt }) => endsAt > now())
+    return alive.sort((one, other) => other.createdAt - one.createdAt)
+  }
+
+  const userOf = ({ holding: { issuer, subject } }: Session) => names.user(issuer, subject)
+
+  return {
+    async enter(session, browser) {
+      const { id, createdAt, endsAt, marks } = session
+      const user = await userOf(session)
+      const key = `${user[0]}/sessions`
+      const deadline = now() + leaseTime
+      for (;;) {
+        const lease = await store.lease(key, leaseTime)
+        if (lease) {
+          try {
+            const entry: Entry = { id, createdAt, endsAt, browser: browser?.slice(0, longestBrowser), marks }
+            const all = [entry, ...(await read(user))].slice(0, mostListed)
+            const until = Math.max(...all.map((one) => one.endsAt))
+            await store.set(key, await sealer.seal('directory', all, until), until - now())
+          } finally {
+            await lease.release()
+          }
+          return
+        }
+        if (now() >= deadline) return
+        await store.changed(key, deadline - now())
+      }
+    },
+
+    async seen({ family, seenAt, endsAt }) {
+      await store.set(`${family}/seen`, String(seenAt), Math.max(1, endsAt - now()))
+    },
+
+    async list(session) {
+      const found: SessionEntry[] = []
+      const iso = (time: number) => new Date(time).toISOString()
+      for (const { id, createdAt, browser, marks } of await read(await userOf(session))) {
+        if (isOver(marks, createdAt)) continue
+        const family = await names.family(id)
+        const seenAt = id === session.id ? session.seenAt : Number(await store.get(`${family}/seen`)) || createdAt
+        const current = id === session.id
+        found.push({ id, createdAt: iso(createdAt), lastSeenAt: iso(seenAt), browser, current })
+      }
+      return found
+    },
+  }
+}
