@@ -36,7 +36,8 @@ export function createMetrics(): Metrics {
 export function createAdminServer({ token }: NonNullable<Config['admin']>, metrics: Metrics) {
   const app = new Hono()
   app.use(async (c, next) => {
-    if (!isSame(c.req.header('authorization') ?? '', `Bearer ${token}`)) return problemResponse('forbidden')
+    const [, given = ''] = /^bearer +(.*)$/i.exec(c.req.header('authorization') ?? '') ?? []
+    if (!isSame(given, token)) return problemResponse('forbidden')
     await next()
     return undefined
   })

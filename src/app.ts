@@ -126,8 +126,8 @@ export function createCoatcheck(
   const app = new Hono()
   if (isSecure) for (const path of ['/auth/*', '/healthz', '/readyz']) app.use(path, withStrictTransport)
   if (mayComeInsecurely) app.use(refuseInsecure)
-  serveAt(app, loginPath, { GET: login.start })
-  for (const { callbackPath } of relyingParties.values()) serveAt(app, callbackPath, { GET: login.finish })
+  serveAt(app, loginPath, { GET: withEffect(login.start) })
+  for (const { callbackPath } of relyingParties.values()) serveAt(app, callbackPath, { GET: withEffect(login.finish) })
   serveAt(app, '/auth/session', { GET: session.show, POST: session.extend })
   serveAt(app, '/auth/sessions', { GET: ownSessions.list, DELETE: ownSessions.endAll })
   serveAt(app, '/auth/sessions/:id', { DELETE: ownSessions.end })
@@ -166,7 +166,9 @@ export function createCoatcheck(
   /** Navigations that came by http start again by https; a call that did has leaked already and must be noticed. */
   async function refuseInsecure(c: Context, next: Next): Promise<Response | undefined> {
     const exchange = platform.exchange(c)
-    if (!cameInsecurely(exchange, config.trustedProxies)) {
+    // Health checks come from the proxy itself.
+    const isCheck = c.req.path === '/healthz' || c.req.path === '/readyz'
+    if (isCheck || !cameInsecurely(exchange, config.trustedProxies)) {
       await next()
       return undefined
     }
@@ -187,7 +189,10 @@ export function createCoatcheck(
   /** Whether a person is looking: a navigation to one of our own endpoints. */
   function isPage(c: Context): boolean {
     const { headers } = platform.exchange(c)
-    return c.req.path.startsWith('/auth/') && (headerText(headers, 'accept') ?? '').includes('text/html')
+    const isNavigation = (headers['sec-fetch-mode'] ?? 'navigate') === 'navigate'
+    const isDocument = (headers['sec-fetch-dest'] ?? 'document') === 'document'
+    const wantsHtml = (headerText(headers, 'accept') ?? '').includes('text/html')
+    return c.req.path.startsWith('/auth/') && isNavigation && isDocument && wantsHtml
   }
 
   return Object.assign(app, { config, notReady, forward, reloadKeys: sealer.reload })
@@ -212,6 +217,14 @@ function serveAt(app: Hono, path: string, handlers: Partial<Record<'GET' | 'POST
   app.all(path, () => {
     throw new CoatcheckError('method_not_allowed', 'method_refused', { allow })
   })
+}
+
+/** Hono asks the handler of GET for HEAD too. What GET does here must not be done by whoever only looks. */
+function withEffect(handler: Handler): Handler {
+  return async (c) => {
+    if (c.req.method === 'HEAD') throw new CoatcheckError('method_not_allowed', 'method_refused', { allow: 'GET' })
+    return handler(c)
+  }
 }
 
 function nothingHere(): never {

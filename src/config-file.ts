@@ -1,7 +1,8 @@
 // A configuration from a file: JSON with or without comments, or a module that exports one.
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { registerHooks } from 'node:module'
+import { dirname, resolve, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import stripJsonComments from 'strip-json-comments'
 import type { ConfigInput } from './config.ts'
@@ -25,29 +26,68 @@ export async function readConfigFile(path: string, env: Record<string, unknown>)
   const document = (
     /\.[cm]?[jt]s$/.test(file) ? await fromModule(file, path) : await fromJson(file, path)
   ) as ConfigInput
-  const { spa } = readConfig(document, env)
-  if (spa && !existsSync(join(root, spa.dir, spa.fallback))) {
-    throw new ConfigError([
-      existsSync(join(root, spa.dir)) ? 'spa.fallback: no such file in spa.dir' : 'spa.dir: no such folder',
-    ])
-  }
+  // Whatever else is wrong, the mistakes that only a look at this machine shows are told too.
+  const found = [...mistakesOf(document, env), ...missingFiles(document, root), ...unsafe(env)]
+  if (found.length > 0) throw new ConfigError(found)
   return { document, root }
+}
+
+function mistakesOf(document: ConfigInput, env: Record<string, unknown>): readonly string[] {
+  try {
+    readConfig(document, env)
+    return []
+  } catch (error) {
+    if (error instanceof ConfigError) return error.mistakes
+    throw error
+  }
+}
+
+/** What `spa` names and is not there. Looks at the document as it is written. */
+function missingFiles(document: ConfigInput, root: string): string[] {
+  const { dir, fallback = 'index.html' } = document?.spa ?? {}
+  if (typeof dir !== 'string' || typeof fallback !== 'string' || /\$\{/.test(dir + fallback)) return []
+  const folder = resolve(root, dir)
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return ['spa.dir: no such folder']
+  const file = resolve(folder, fallback)
+  const isInside = file.startsWith(folder + sep)
+  if (isInside && statSync(file, { throwIfNoEntry: false })?.isFile()) return []
+  return ['spa.fallback: no such file in spa.dir']
+}
+
+/** What in the environment would make everything else pointless. */
+export function unsafe(env: Record<string, unknown>): string[] {
+  if (env.NODE_TLS_REJECT_UNAUTHORIZED !== '0') return []
+  return ['NODE_TLS_REJECT_UNAUTHORIZED: must not be 0, or anybody could play the authorization server']
 }
 
 async function fromJson(file: string, path: string): Promise<unknown> {
   try {
-    return JSON.parse(stripJsonComments(await readFile(file, 'utf8'), { trailingCommas: true }))
+    // Some editors begin a file with a byte order mark.
+    const text = (await readFile(file, 'utf8')).replace(/^\ufeff/, '')
+    return JSON.parse(stripJsonComments(text, { trailingCommas: true }))
   } catch (error) {
     const place = /line \d+ column \d+/.exec(String(error))?.[0]
     throw new ConfigError([`${path}: is not valid JSON${place ? ` (${place})` : ''}`])
   }
 }
 
+/** A module may say `import { defineConfig } from 'coatcheck'`, and means this one, wherever it is installed. */
+function resolveSelf(): { deregister(): void } {
+  const self = new URL(import.meta.url.endsWith('.ts') ? './index.ts' : './index.js', import.meta.url).href
+  return registerHooks({
+    resolve: (specifier, context, next) =>
+      specifier === 'coatcheck' ? { url: self, shortCircuit: true } : next(specifier, context),
+  })
+}
+
 async function fromModule(file: string, path: string): Promise<unknown> {
+  const hooks = resolveSelf()
   try {
     const module = (await import(pathToFileURL(file).href)) as { default?: unknown }
     return module.default
   } catch (error) {
     throw new ConfigError([`${path}: cannot be loaded: ${error instanceof Error ? error.message : 'unknown error'}`])
+  } finally {
+    hooks.deregister()
   }
 }

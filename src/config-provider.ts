@@ -2,17 +2,43 @@
 import * as z from 'zod'
 import { flag, isHttp, issuer, notYet, rule, text } from './config-values.ts'
 
+/** How a PKCS #8 key of the right kind says what it is (RFC 5208, section 5): object identifiers, in hexadecimal. */
+const keyTypes = {
+  PS256: '06092a864886f70d010101',
+  RS256: '06092a864886f70d010101',
+  ES256: '06082a8648ce3d030107',
+  EdDSA: '06032b6570',
+} as const
+
+const privateKeyJwt = rule(
+  z.strictObject({
+    method: z.literal('private_key_jwt'),
+    key: text.describe('Private key, PKCS #8 PEM.'),
+    alg: z.enum(['PS256', 'ES256', 'EdDSA', 'RS256']).default('ES256'),
+    kid: text.optional().describe('`kid` under which the authorization server knows the key.'),
+  }),
+  ['key'],
+  'must be a private key of the kind that alg needs, as PKCS #8 PEM: -----BEGIN PRIVATE KEY-----',
+  ({ key, alg = 'ES256' }) => typeof key === 'string' && !isKeyFor(key, keyTypes[alg]),
+)
+
+function isKeyFor(pem: string, type: string | undefined): boolean {
+  const body = /^\s*-----BEGIN PRIVATE KEY-----([A-Za-z0-9+/=\s]+)-----END PRIVATE KEY-----\s*$/.exec(pem)?.[1]
+  if (body === undefined || type === undefined) return false
+  try {
+    const hex = Array.from(atob(body.replace(/\s/g, '')), (char) => char.charCodeAt(0).toString(16).padStart(2, '0'))
+    return hex.slice(0, 60).join('').includes(type)
+  } catch {
+    return false
+  }
+}
+
 const clientAuth = z.discriminatedUnion(
   'method',
   [
     z.strictObject({ method: z.literal('client_secret_basic'), secret: text }),
     z.strictObject({ method: z.literal('client_secret_post'), secret: text }),
-    z.strictObject({
-      method: z.literal('private_key_jwt'),
-      key: text.describe('Private key, PKCS #8 PEM.'),
-      alg: z.enum(['PS256', 'ES256', 'EdDSA', 'RS256']).default('ES256'),
-      kid: text.optional(),
-    }),
+    privateKeyJwt,
   ],
   { error: 'must have a method: client_secret_basic, client_secret_post or private_key_jwt' },
 )
@@ -76,7 +102,7 @@ export const provider = rule(
 )
 
 const reservedParams = new Set(
-  'response_type client_id redirect_uri state nonce code_challenge code_challenge_method response_mode request request_uri'.split(
+  'response_type client_id redirect_uri scope state nonce code_challenge code_challenge_method response_mode request request_uri'.split(
     ' ',
   ),
 )

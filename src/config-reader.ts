@@ -106,6 +106,8 @@ function article(expected: string): string {
   return /^[aeio]/.test(expected) ? `an ${expected}` : `a ${expected}`
 }
 
+type Listen = { port?: unknown } | null
+
 /** Mistakes that only show when two settings are held side by side. Reads the document itself, so it always speaks. */
 function contradictions(document: Record<string, unknown>): [string, string][] {
   const found: [string, string][] = []
@@ -124,5 +126,10 @@ function contradictions(document: Record<string, unknown>): [string, string][] {
   repeated('providers', 'id', 'must not be the id of')
   repeated('providers', 'issuer', 'must not be the issuer of')
   repeated('routes', 'path', 'must not be the path of')
+  const { listen, admin } = document as { listen?: Listen; admin?: { listen?: Listen } | null }
+  const port = String(listen?.port ?? 3000)
+  if (admin && port !== '0' && port === String(admin.listen?.port ?? 3001)) {
+    found.push(['admin.listen.port', 'must not be the port of listen'])
+  }
   return found
 }

@@ -7,11 +7,11 @@ import {
   isOwnPath,
   network,
   notYet,
-  positiveDuration,
   routePath,
   rule,
   size,
   texts,
+  timerDuration,
   upstreamUrl,
 } from './config-values.ts'
 
@@ -48,14 +48,14 @@ const plainRoute = z.strictObject({
     .enum(['fetch-metadata', 'header'])
     .default('fetch-metadata')
     .describe('How a request proves that a page of the application sent it; `header` asks for `X-CSRF: 1` always.'),
-  timeout: positiveDuration.prefault('30s').describe("Longest wait for the head of the upstream's answer."),
+  timeout: timerDuration.prefault('30s').describe("Longest wait for the head of the upstream's answer."),
   bodyLimit: size.prefault('10MB').describe('Largest request body.'),
   websocket: notYet(false, 'websocket').default(false).describe('Whether WebSocket upgrades are forwarded.'),
   rateLimit: z
     .strictObject({
       per: z.enum(['session', 'user', 'address']),
       requests: z.int('must be a whole number').min(1, 'must be at least 1'),
-      window: positiveDuration,
+      window: timerDuration,
     })
     .optional()
     .describe('At most `requests` in each `window`, counted per session, user or client address.'),
@@ -70,6 +70,18 @@ export const route = [
     error: 'must be https (http on loopback, or with allowInsecureUpstream)',
     broken: ({ upstream, allowInsecureUpstream }: z.output<typeof plainRoute>) =>
       upstream instanceof URL && isHttp(upstream) && !isLoopback(upstream.hostname) && !allowInsecureUpstream,
+  },
+  {
+    path: ['upstream'],
+    error: 'must not have ";" or an empty segment in its path: upstreams disagree about what that means',
+    broken: ({ upstream }: z.output<typeof plainRoute>) =>
+      upstream instanceof URL && /\/\/|;|%3b/i.test(upstream.pathname),
+  },
+  {
+    path: ['require'],
+    error: 'must not be there on a route that serves whoever is not signed in',
+    broken: ({ token, require: { scope = [], claims = {}, acr = [] } = {} as never }: z.output<typeof plainRoute>) =>
+      token !== 'user' && scope.length + Object.keys(claims).length + acr.length > 0,
   },
   {
     path: ['path'],

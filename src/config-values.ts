@@ -75,8 +75,16 @@ function measured(table: Record<string, number>, what: string, examples: string[
 export const duration = measured(units, 'duration', ['30s', '15m'])
 /** A duration that is more than nothing. */
 export const positiveDuration = duration.refine((ms) => ms > 0, 'must be longer than nothing')
+/** A duration that is waited for: no timer can wait longer than 24 days. */
+export const timerDuration = positiveDuration.refine((ms) => ms <= 24 * units.d, 'must be at most 24d')
 /** `"512B"`, `"64KB"`, `"10MB"`, `"1GB"`: bytes once read (1 KB is 1,024 bytes). */
 export const size = measured(sizes, 'size', ['64KB', '10MB'])
+
+/** A TCP port, also written as a string, as it comes from the environment. */
+export const portNumber = z
+  .union([z.int().min(0).max(65_535), z.string().regex(/^\d{1,5}$/)], 'must be a whole number from 0 to 65535')
+  .transform(Number)
+  .refine((port) => port <= 65_535, 'must be a whole number from 0 to 65535')
 
 /** Whether a host name can only mean this machine (RFC 6761, section 6.3; RFC 8252, section 8.3). */
 export function isLoopback(hostname: string): boolean {

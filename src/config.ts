@@ -8,6 +8,7 @@ import {
   localPath,
   network,
   origin,
+  portNumber,
   positiveDuration,
   rule,
   sessionKey,
@@ -15,10 +16,11 @@ import {
   texts,
 } from './config-values.ts'
 
-const listen = z.strictObject({
-  host: text.default('127.0.0.1').describe('Address to listen on.'),
-  port: z.int('must be a whole number').min(0).max(65_535).default(3000).describe('TCP port; 0 takes a free one.'),
-})
+const listenOn = (port: number) =>
+  z.strictObject({
+    host: text.default('127.0.0.1').describe('Address to listen on.'),
+    port: portNumber.default(port).describe('TCP port; 0 takes a free one. A string of digits will do: `"${PORT}"`.'),
+  })
 
 const session = rule(
   z.strictObject({
@@ -80,11 +82,14 @@ const spa = z.strictObject({
     .array(localPath, 'must be a list of paths')
     .default([])
     .describe('Path prefixes of files whose name changes with their content; browsers may keep these for good.'),
-  csp: text.default("default-src 'self'").describe("Content-Security-Policy of the application's documents."),
+  csp: text
+    .regex(/^[\x20-\x7e]*$/, 'must be one line of ASCII: a header cannot carry anything else')
+    .default("default-src 'self'")
+    .describe("Content-Security-Policy of the application's documents."),
 })
 
 const admin = z.strictObject({
-  listen: listen.prefault({ port: 3001 }),
+  listen: listenOn(3001).prefault({}),
   token: text.min(16, 'must have at least 16 characters').describe('Bearer token that every admin request must bring.'),
 })
 
@@ -93,7 +98,7 @@ export const configSchema = z.strictObject({
   publicUrl: origin.describe(
     'Origin the browser sees. Redirect URIs, origin checks and cookie prefixes come from here.',
   ),
-  listen: listen.prefault({}).describe('Where `coatcheck serve` listens (Node only).'),
+  listen: listenOn(3000).prefault({}).describe('Where `coatcheck serve` listens (Node only).'),
   trustedProxies: z
     .array(network, 'must be a list')
     .default([])

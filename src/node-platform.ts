@@ -1,5 +1,6 @@
 // Node as a platform: raw requests, undici to the upstreams, files from a folder, JSON lines on stdout.
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Context } from 'hono'
@@ -11,6 +12,9 @@ import { type Log, logLine } from './observability.ts'
 import type { HeaderList, Platform } from './platform.ts'
 import { memoryStore } from './stores/memory.ts'
 import { undiciTransport } from './upstream/undici.ts'
+
+/** How long the end waits for what runs behind the answers. Milliseconds. */
+const closeTime = 10_000
 
 export interface NodePlatform extends Platform {
   /** Finishes what runs behind the answers and closes connections. */
@@ -38,7 +42,9 @@ export function nodePlatform(config: Config, { log, root }: { log: Log; root: st
     },
     exchange: (c: Context<{ Bindings: HttpBindings }>) => nodeExchange(c.env),
     async close() {
-      await Promise.all(background)
+      // What runs behind the answers may begin more of it.
+      const deadline = now() + closeTime
+      while (background.size > 0 && now() < deadline) await Promise.race([...background, setTimeout(100)])
       await close()
     },
   }
@@ -54,7 +60,8 @@ export function stdoutLog(level: Config['log']['level']): Log {
   )
   return (event) => {
     const { level: severity, ...line } = logLine(event, Date.now())
-    if (logger.isLevelEnabled(severity)) logger[severity](line)
+    if (event.event === 'server.listening') process.stdout.write(`${JSON.stringify({ level: severity, ...line })}\n`)
+    else if (logger.isLevelEnabled(severity)) logger[severity](line)
   }
 }
 
@@ -66,18 +73,24 @@ function sendFile(
   root: string,
 ): Promise<Response | undefined> {
   const { incoming, outgoing } = env
+  // Made here, where a header that cannot be one is an error of this request and not of the process.
+  const all = new Headers()
+  for (let at = 0; at < headers.length; at += 2) all.set(headers[at] ?? '', headers[at + 1] ?? '')
   return new Promise((resolve) => {
     const nothing = () => resolve(undefined)
     send(incoming, path, { root, index: false, dotfiles: 'ignore', cacheControl: false })
       .on('headers', () => {
-        for (let at = 0; at < headers.length; at += 2) outgoing.setHeader(headers[at] ?? '', headers[at + 1] ?? '')
+        outgoing.setHeaders(all)
         outgoing.once('close', () => resolve(RESPONSE_ALREADY_SENT))
       })
       .on('directory', nothing)
       .on('error', ({ status, headers: more }: { status?: number; headers?: Record<string, string> }) => {
         if (status !== 412 && status !== 416) return nothing()
         for (const name of outgoing.getHeaderNames()) outgoing.removeHeader(name)
-        resolve(new Response(null, { status, headers: more ?? {} }))
+        const answer = new Response(null, { status, headers: more ?? {} })
+        for (const [name, value] of all) answer.headers.set(name, value)
+        answer.headers.set('cache-control', 'no-store')
+        resolve(answer)
       })
       .pipe(outgoing)
   })

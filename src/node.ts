@@ -8,6 +8,7 @@ import { createAdminServer, createMetrics, type Metrics } from './admin.ts'
 import { problem, strictTransport } from './answers.ts'
 import { type Coatcheck, createCoatcheck } from './app.ts'
 import type { ConfigInput } from './config.ts'
+import { unsafe } from './config-file.ts'
 import { ConfigError } from './config-reader.ts'
 import type { ErrorCode } from './errors.ts'
 import { nodeExchange } from './node-exchange.ts'
@@ -22,8 +23,10 @@ type FetchCallback = Parameters<typeof getRequestListener>[0]
 
 /** Room for the cookies of a crowded domain; Node's own 16 KB would lock such a user out (431). Bytes. */
 const maxHeaderSize = 65_536
+/** How often connections that have become idle are closed while draining. Milliseconds. */
+const sweepEvery = 50
 /** How long requests may go on after the server was told to stop. Milliseconds. */
-const drainTime = 10_000
+const drainTime = 8_000
 
 export interface ServeOptions {
   /** Source of `${NAME}` in the configuration. Default: `process.env`. */
@@ -40,7 +43,7 @@ export interface RunningServer {
   /** Where it listens, such as `http://127.0.0.1:3000`. */
   readonly url: string
   readonly coatcheck: Coatcheck
-  /** Stops accepting, lets requests finish for up to ten seconds, then closes everything. */
+  /** Stops accepting, lets requests finish for up to eight seconds, then closes everything. */
   close(): Promise<void>
 }
 
@@ -51,11 +54,8 @@ export interface RunningServer {
  */
 export async function serve(document: ConfigInput, options: ServeOptions = {}): Promise<RunningServer> {
   const env = options.env ?? process.env
-  if (env.NODE_TLS_REJECT_UNAUTHORIZED === '0') {
-    throw new ConfigError([
-      'NODE_TLS_REJECT_UNAUTHORIZED: must not be 0, or anybody could play the authorization server',
-    ])
-  }
+  const mistakes = unsafe(env)
+  if (mistakes.length > 0) throw new ConfigError(mistakes)
   let platform: NodePlatform | undefined
   let metrics: Metrics | undefined
   const coatcheck = createCoatcheck(document, {
@@ -75,7 +75,7 @@ export async function serve(document: ConfigInput, options: ServeOptions = {}): 
   })
   const { listen, admin } = coatcheck.config
   const log: Log = (event) => platform?.log(event)
-  const server = createHttpServer(options.mount?.(coatcheck) ?? coatcheck, coatcheck, log)
+  const server = createHttpServer(options.mount?.(coatcheck), coatcheck, log)
   const servers = [{ server, address: listen }]
   if (admin && metrics) servers.push({ server: createAdminServer(admin, metrics) as Server, address: admin.listen })
   try {
@@ -111,7 +111,9 @@ function urlOf({ address, family, port }: AddressInfo): string {
   return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }
 
-function createHttpServer(app: Hono, coatcheck: Coatcheck, log: Log): Server {
+/** @param mounted an application around coatcheck, which then has every request first. */
+function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: Log): Server {
+  const app = mounted ?? coatcheck
   const always = coatcheck.config.publicUrl.startsWith('https:') ? [strictTransport] : []
   const listener = getRequestListener(answering(app), {
     // Only what Hono cannot even make a request of ends here.
@@ -125,8 +127,9 @@ function createHttpServer(app: Hono, coatcheck: Coatcheck, log: Log): Server {
       if (reason === undefined) {
         const exchange = nodeExchange({ incoming, outgoing })
         // What there is most of, calls without a body, never becomes a web Request: that alone would cost a fifth.
-        const answer = app === coatcheck && !exchange.hasBody ? coatcheck.forward(exchange) : undefined
-        return void (answer ? write(answer, outgoing) : listener(incoming, outgoing))
+        const answer = mounted === undefined && !exchange.hasBody ? coatcheck.forward(exchange) : undefined
+        if (!answer) return void listener(incoming, outgoing)
+        return void write(answer, outgoing).catch(() => outgoing.destroy())
       }
       log({ event: 'request.refused', code: 'bad_request', reason })
       const { status, headers, body } = problem('bad_request')
@@ -135,9 +138,14 @@ function createHttpServer(app: Hono, coatcheck: Coatcheck, log: Log): Server {
       return undefined
     },
   )
+  // Node would answer 417 by itself to what it does not know; what is expected is nobody's business but ours.
+  server.on('checkExpectation', (incoming, outgoing) => server.emit('request', incoming, outgoing))
   server.on('clientError', (error: Error & { code?: string }, socket: AnsweringSocket) => {
     // Bytes after a request that is being answered must not be answered into the middle of that.
-    if (!socket.writable || error.code === 'ECONNRESET' || socket._httpMessage) return void socket.destroy()
+    const pending = socket._httpMessage
+    const isOwnBody = pending?.req.complete === false && !pending.headersSent
+    const mayAnswer = socket.writable && error.code !== 'ECONNRESET' && (pending === undefined || isOwnBody)
+    if (!mayAnswer) return void socket.destroy()
     const isTooLarge = error.code === 'HPE_HEADER_OVERFLOW'
     const code = isTooLarge ? 'headers_too_large' : 'bad_request'
     log({ event: 'request.refused', code, reason: isTooLarge ? 'head_too_large' : 'head_malformed' })
@@ -152,12 +160,13 @@ async function write(answer: Promise<Response>, outgoing: ServerResponse): Promi
   const response = await answer
   if (outgoing.headersSent || outgoing.destroyed) return
   const { status, headers } = response
-  outgoing.writeHead(status, [...headers].flat())
-  outgoing.end(await response.text())
+  const body = await response.text()
+  outgoing.writeHead(status, [...headers, ['content-length', String(Buffer.byteLength(body))]].flat())
+  outgoing.end(body)
 }
 
 /** Node keeps the answer under way here, and looks here itself before it answers a malformed request. */
-type AnsweringSocket = Socket & { _httpMessage?: unknown }
+type AnsweringSocket = Socket & { _httpMessage?: ServerResponse | undefined }
 
 /** Hono answers HEAD with a copy of the answer to GET, and the copy of one that was sent already looks like a new one. */
 function answering(app: Hono): FetchCallback {
@@ -175,6 +184,9 @@ function refusalOf(incoming: IncomingMessage): Reason | undefined {
   const { httpVersionMajor, url = '' } = incoming
   if (httpVersionMajor !== 1) return 'head_malformed'
   if (!hasOneHost(incoming)) return 'host_malformed'
+  const coding = incoming.headers['transfer-encoding']
+  // Any other would have to be undone here, and is a way to make two servers disagree (RFC 9112, section 6.1).
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked') return 'head_malformed'
   return canonicalTarget(url) === undefined ? 'target_malformed' : undefined
 }
 
@@ -200,8 +212,11 @@ function rawProblem(code: ErrorCode, always: [string, string][]): string {
 
 async function drain(server: Server): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  // A connection that was busy becomes idle when its answer is complete, and would be kept for the next request.
+  const sweep = setInterval(() => server.closeIdleConnections(), sweepEvery)
   server.closeIdleConnections()
   const hurry = setTimeout(() => server.closeAllConnections(), drainTime)
   await closed
+  clearInterval(sweep)
   clearTimeout(hurry)
 }

@@ -24,6 +24,7 @@ export type LogEvent =
   | { event: 'userinfo.failed'; provider: string; reason: Reason }
   | { event: 'store.unavailable'; reason: Reason }
   | { event: 'upstream.failed'; route: string; code: ErrorCode; reason: Reason }
+  | { event: 'upstream.token_refused'; route: string; reason: Reason }
   | { event: 'client.gone'; route: string }
   | { event: 'stream.ended'; route: string; session: string }
   | { event: 'upstream.redirect_blocked'; route: string; reason: Reason }
@@ -55,6 +56,7 @@ export const levels: Record<EventName, Level> = {
   'userinfo.failed': 'warn',
   'store.unavailable': 'error',
   'upstream.failed': 'warn',
+  'upstream.token_refused': 'warn',
   'client.gone': 'debug',
   'stream.ended': 'info',
   'upstream.redirect_blocked': 'warn',
@@ -75,5 +77,7 @@ const severity: Record<Level | 'silent', number> = { debug: 0, info: 1, warn: 2,
 
 /** Whether an event is severe enough for a configured level. */
 export function isLogged(event: LogEvent, level: Level | 'silent'): boolean {
+  // Supervisors wait for this one.
+  if (event.event === 'server.listening') return true
   return severity[levels[event.event]] >= severity[level]
 }

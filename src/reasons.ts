@@ -68,7 +68,6 @@ export const reasons = {
   userinfo_mismatch: 'Userinfo speaks of another subject than the ID token.',
   acr_not_satisfied: 'The authorization server did not authenticate the user the way it was asked to (acr_values).',
   // Authorization servers
-  discovery_failed: 'The metadata of the authorization server could not be read.',
   metadata_mismatch: 'The metadata names another issuer than providers[].issuer; they must be equal to the letter.',
   metadata_incomplete: 'The metadata lacks an endpoint, or names one that is not https.',
   invalid_grant: 'The authorization server does not accept the code or refresh token (any more).',
@@ -86,6 +85,7 @@ export const reasons = {
   upstream_reset: 'The upstream closed or reset the connection.',
   upstream_garbage: 'The upstream did not speak proper HTTP.',
   upstream_redirect: 'The upstream redirected to an address outside its route; the Location was removed.',
+  sign_in_too_weak: 'The upstream asks for a stronger or more recent sign-in (insufficient_user_authentication).',
   upstream_token_refused: 'The upstream refused a fresh access token (invalid_token).',
   client_gone: 'The browser went away before the upstream answered.',
   // Ourselves

@@ -115,6 +115,8 @@ export function safeReturnTo(value: string | undefined, publicOrigin: string): s
   const url = URL.canParse(value, publicOrigin) ? new URL(value, publicOrigin) : undefined
   if (url?.origin !== publicOrigin) return '/'
   const path = url.pathname + url.search + url.hash
+  // Encoding makes it longer, and the cookie it is kept in must not be.
+  if (path.length > longestReturnTo) return '/'
   const again = URL.canParse(path, publicOrigin) ? new URL(path, publicOrigin).href : undefined
   return again === url.href ? path : '/'
 }

@@ -12,7 +12,11 @@ export function webPlatform(config: Config): Platform {
   return {
     now,
     fetch: (url, init) => fetch(url, init as RequestInit),
-    transport: fetchTransport((request) => fetch(request)),
+    transport: fetchTransport((request) => {
+      // Some runtimes decode what comes and leave the headers that say it is encoded.
+      request.headers.set('accept-encoding', 'identity')
+      return fetch(request)
+    }),
     store: memoryStore(now),
     log: (event) => {
       if (isLogged(event, config.log.level)) console.log(JSON.stringify(logLine(event, now())))

@@ -20,7 +20,9 @@ beforeAll(async () => {
   const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', project])
   tarball = join(project, JSON.parse(stdout.slice(stdout.indexOf('[')))[0].filename)
   await writeFile(join(project, 'package.json'), JSON.stringify({ name: 'empty', private: true, type: 'module' }))
-  await run('npm', ['install', '--no-audit', '--no-fund', tarball], { cwd: project })
+  // Linked as other package managers link: nothing is found that is not a dependency.
+  const strictly = ['install', '--no-audit', '--no-fund', '--install-strategy=linked']
+  await run('npm', [...strictly, tarball, 'hono@4.13.0'], { cwd: project })
   return () => rm(project, { recursive: true })
 }, 300_000)
 
@@ -114,8 +116,10 @@ describe('the packed package', () => {
       import { createCoatcheck, defineConfig, type Coatcheck, type SessionInfo } from 'coatcheck'
       import { serve, type RunningServer } from 'coatcheck/node'
       import { createClient } from 'coatcheck/client'
+      import { Hono } from 'hono'
       const config = defineConfig({ publicUrl: '', session: { keys: [] }, providers: [] })
       export const app: Coatcheck = createCoatcheck(config)
+      export const own = new Hono().get('/hello', (c) => c.text('hello')).route('/', app)
       export const server: Promise<RunningServer> = serve(config)
       export const info: Promise<SessionInfo> = createClient().session()
       // @ts-expect-error a setting that does not exist

@@ -1,4 +1,5 @@
 // One call of an API, from the browser's request to the upstream's answer: each step is called from here and returns here.
+import { LRUCache } from 'lru-cache'
 import type { Config } from '../config.ts'
 import { CoatcheckError, errorCodes } from '../errors.ts'
 import type { Refresher } from '../oauth/refresh.ts'
@@ -6,7 +7,7 @@ import { type Exchange, headerText, type Platform, type UpstreamCall } from '../
 import { requireDataDestination, requireSameOrigin } from '../security.ts'
 import type { OpenedSession, Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
-import { isInvalidToken } from '../upstream/challenges.ts'
+import { isInvalidToken, type StepUp, stepUpAskedFor } from '../upstream/challenges.ts'
 import type { ClientAddress } from '../upstream/client-address.ts'
 import { towardsBrowser, towardsUpstream } from '../upstream/headers.ts'
 import { requireAddress, requireGrants } from '../upstream/policy.ts'
@@ -16,7 +17,7 @@ import { loginPath } from './login.ts'
 
 export interface ApiParts {
   config: Pick<Config, 'publicUrl'>
-  platform: Pick<Platform, 'transport' | 'log'>
+  platform: Pick<Platform, 'transport' | 'log' | 'waitUntil'>
   sessions: Sessions
   refresher: Refresher
   clientAddress: ClientAddress
@@ -30,6 +31,8 @@ export function createApi({ config, platform, sessions, refresher, clientAddress
   const { protocol, host } = new URL(config.publicUrl)
   const proto = protocol.slice(0, -1)
   const isSecure = proto === 'https'
+  /** Fresh tokens that an upstream refused, by session and route: asking for another will not help. */
+  const refusedTokens = new LRUCache<string, string>({ max: 5_000 })
 
   /** The session, if the route can do without one or there is one. @throws CoatcheckError */
   function required({ token }: Route, { session, refusal }: OpenedSession): Session | undefined {
@@ -39,19 +42,57 @@ export function createApi({ config, platform, sessions, refresher, clientAddress
   }
 
   /** Sends the call as often as it takes: a refused token is worth one refresh and one more try. */
-  async function forward(call: ForwardedCall): Promise<Response> {
-    const { session, exchange } = call
-    // Only when there is a session to refresh, and nothing that would have to be sent twice.
-    const mayRetry = session?.holding.tokens.refreshToken !== undefined && !exchange.hasBody
-    const answer = await platform.transport(upstreamCall(call, mayRetry), exchange)
-    if (answer) return answer
-    if (session) await refresher.renewRefused(session, session.holding.tokens.accessToken)
-    return (await platform.transport(upstreamCall(call, false), exchange)) as Response
+  async function send(call: ForwardedCall): Promise<Response> {
+    const { session, route } = call
+    const first = await attempt(call, mayRetry(call), () => {
+      // This call cannot be sent again, but the next one need not fail as well.
+      const isFresh = session && refusedTokens.get(`${session.id} ${route.path}`) === session.holding.tokens.accessToken
+      if (!session?.holding.tokens.refreshToken || isFresh) return
+      platform.waitUntil(refresher.renewRefused(session, session.holding.tokens.accessToken).catch(() => {}))
+    })
+    if (first || !session) return first ?? neverWithheld()
+    await refresher.renewRefused(session, session.holding.tokens.accessToken)
+    const before = session.holding.tokens.accessToken
+    const second = await attempt(call, false, () => {
+      refusedTokens.set(`${session.id} ${route.path}`, before)
+      platform.log({ event: 'upstream.token_refused', route: route.path, reason: 'upstream_token_refused' })
+    })
+    return second ?? neverWithheld()
+  }
+
+  /**
+   * Only when there is a session to refresh, nothing that would have to be sent twice, and no reason to believe that this
+   * upstream refuses fresh tokens too: else each call would cost a refresh.
+   */
+  function mayRetry({ session, exchange, route }: ForwardedCall): boolean {
+    if (session?.holding.tokens.refreshToken === undefined || exchange.hasBody) return false
+    return refusedTokens.get(`${session.id} ${route.path}`) !== session.holding.tokens.accessToken
+  }
+
+  /** One try. `undefined`: the token was refused, and that is withheld from the browser. @throws CoatcheckError */
+  async function attempt(
+    call: ForwardedCall,
+    mayWithhold: boolean,
+    onRefused?: () => void,
+  ): Promise<Response | undefined> {
+    let stepUp: StepUp | undefined
+    const withhold = (status: number, challenge: string | undefined) => {
+      if (status !== 401 || challenge === undefined) return false
+      stepUp = call.session && stepUpAskedFor(challenge)
+      if (stepUp) return true
+      if (!isInvalidToken(challenge)) return false
+      if (!mayWithhold) onRefused?.()
+      return mayWithhold
+    }
+    const answer = await platform.transport(upstreamCall(call, withhold), call.exchange)
+    if (answer || !stepUp) return answer
+    const loginUrl = `${loginPath}?${new URLSearchParams({ ...stepUp })}`
+    throw new CoatcheckError('step_up_required', 'sign_in_too_weak', { loginUrl })
   }
 
   function upstreamCall(
     { route, path, exchange, address, session }: ForwardedCall,
-    mayWithhold: boolean,
+    withhold: (status: number, challenge: string | undefined) => boolean,
   ): UpstreamCall {
     const { method, headers, hasBody } = exchange
     return {
@@ -68,7 +109,7 @@ export function createApi({ config, platform, sessions, refresher, clientAddress
       timeout: route.timeout,
       bodyLimit: route.bodyLimit,
       receive(status, answer) {
-        if (mayWithhold && status === 401 && isInvalidToken(headerText(answer, 'www-authenticate'))) return undefined
+        if (withhold(status, headerText(answer, 'www-authenticate'))) return undefined
         const location = headerText(answer, 'location')
         const rewritten = location === undefined ? undefined : browserLocation(route, location, path)
         if (location !== undefined && rewritten === undefined) {
@@ -120,7 +161,7 @@ export function createApi({ config, platform, sessions, refresher, clientAddress
         const touched = sessions.touch(session)
         if (touched) await touched
       }
-      return await forward({ route, path, exchange, address, session })
+      return await send({ route, path, exchange, address, session })
     } catch (error) {
       throw withRoute(error, route, session)
     }
@@ -135,6 +176,11 @@ export function createApi({ config, platform, sessions, refresher, clientAddress
     const setCookie = details.setCookie ?? (session ? sessions.cookiesFor(session) : [])
     return new CoatcheckError(code, reason, { ...loginUrl, ...details, setCookie }, error)
   }
+}
+
+/** The transport withholds only what it was told to. */
+function neverWithheld(): never {
+  throw new CoatcheckError('internal_error', 'unexpected')
 }
 
 /** One request on its way along a route. */

@@ -71,10 +71,13 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
     const until = newest + loginTime
     for (;;) {
       const seal = await sealer.seal('login', kept, until)
-      if (seal.length <= cookieBudget || kept.length === 1) {
+      const last = kept[0]
+      if (seal.length <= cookieBudget || (kept.length === 1 && last?.returnTo === '/')) {
         return cookies.writeLogin(seal, Math.max(1, Math.ceil((until - now()) / 1_000)))
       }
-      kept.shift()
+      // The last one must fit: without its cookie a login could never be finished.
+      if (kept.length > 1) kept.shift()
+      else if (last) kept[0] = { ...last, returnTo: '/' }
     }
   }
 
@@ -162,7 +165,12 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
       throw new CoatcheckError('login_failed', 'authorization_response_malformed')
     }
     const relyingParty = relyingPartyFor(login.provider)
-    const { session, cookieBytes } = await sessions.create(await relyingParty.finish(answer, login))
+    const signedIn = await relyingParty.finish(answer, login)
+    const { session, cookieBytes } = await sessions.create(signedIn).catch((error) => {
+      // Nobody will ever use these tokens.
+      platform.waitUntil(relyingParty.revoke(signedIn.tokens).catch(() => {}))
+      throw error
+    })
     await replaceSession(login, headerText(headers, 'cookie'))
     platform.waitUntil(directory.enter(session, headerText(headers, 'user-agent')).catch(() => {}))
     log({ event: 'login.completed', provider: login.provider, session: session.id, cookieBytes })

@@ -65,9 +65,10 @@ export function discovered(
     }
     const idTokens = idTokenVerifier(jwks_uri, supported, { fetch, timeout, now: platform.now })
     // openid-client looks at the type of every answer but this one, and at no signature of it.
+    const userinfoUrl = metadata.userinfo_endpoint && new URL(metadata.userinfo_endpoint).href
     configuration[client.customFetch] = async (url, init) => {
       const answer = await fetch(url, init)
-      if (url !== metadata.userinfo_endpoint || !answer.ok) return answer
+      if (url !== userinfoUrl || !answer.ok) return answer
       if (!isData(answer)) throw unavailable('response_malformed')
       if (isJwt(answer)) await idTokens.verifyUserinfo(await answer.clone().text())
       return answer

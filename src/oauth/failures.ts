@@ -58,7 +58,7 @@ export function isUnsupportedTokenType(error: unknown): boolean {
 }
 
 /** Reasons that say the server was not able to answer, and nothing about who is signing in. */
-const transient = new Set<Reason>(['timeout', 'unreachable', 'server_error', 'discovery_failed'])
+const transient = new Set<Reason>(['timeout', 'unreachable', 'server_error'])
 
 /** The error a login ends with: try again later, or refused. */
 export function refusedByServer(error: unknown): CoatcheckError {

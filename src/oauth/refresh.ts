@@ -3,13 +3,13 @@ import { LRUCache } from 'lru-cache'
 import type { Config } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
 import type { Platform } from '../platform.ts'
-import { keyedHash } from '../session/seal.ts'
-import type { Holding, Session } from '../session/session.ts'
+import type { RenewedHolding, Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Lease } from '../stores/store.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 import { createBreaker } from './breaker.ts'
 import type { RelyingParty } from './relying-party.ts'
+import { createSuccessors } from './successors.ts'
 import { isExpired, isStale, type TokenSet } from './token-set.ts'
 
 export interface Refresher {
@@ -29,27 +29,15 @@ export interface Refresher {
   bringUpToDate(session: Session): Promise<void>
 }
 
-/** Marks under the key of a refresh token that has no successor. `failed` is followed by the reason. */
-const deadMark = 'dead'
-const failedMark = 'failed '
-/** How long a refresh token that was refused is not tried again. Milliseconds. */
-const deadFor = 30_000
-/** Pause after a refresh that failed for a passing reason, before this token is tried again. Milliseconds. */
-const pauseAfterFailure = 1_000
 /** A session that was refreshed more often than this since the browser got its cookie is not caught up with. */
 const longestCatchUp = 8
-
-interface Successor {
-  readonly holding: Holding
-  readonly seal: string
-}
 
 /**
  * The refresh of one token as this process knows it. Only settled values are shared: on Workers a promise may die with
  * the request that made it.
  */
 interface Flight {
-  successor?: Successor
+  successor?: RenewedHolding
   /** Until when somebody here is at it. Milliseconds since 1970. */
   busyUntil: number
 }
@@ -83,23 +71,21 @@ export function createRefresher(
     // With any other the cache would keep the time in a timer, which on Workers dies with the request.
     ttlResolution: 0,
   })
+  const successors = createSuccessors(replayWindow, { sessions, platform })
   const breakers = new Map([...relyingParties.keys()].map((id) => [id, createBreaker(now)]))
 
-  /** Where the outcome of a redemption is: with its session, under a hash that only who has the refresh token can make. */
-  const keyOf = async ({ family }: Session, spending: string) => `${family}/next-${await keyedHash(spending, 'next')}`
-
   /** Redeems the session's refresh token, or learns what came of somebody else's redemption of it. */
-  async function successorOf(session: Session, spending: string): Promise<Successor> {
-    const key = await keyOf(session, spending)
+  async function successorOf(session: Session, spending: string): Promise<RenewedHolding> {
+    const key = await successors.keyOf(session, spending)
     const deadline = now() + leaseTime
     for (;;) {
-      const known = await recall(session, key)
+      const known = await successors.recall(session, key)
       if (known) return known
       const lease = await store.lease(key, leaseTime)
       if (lease) {
         try {
           // Between the look and the lease somebody may have finished, or the store may have moved on long ago.
-          return (await recall(session, key)) ?? (await newer(session)) ?? (await redeem(session, key, lease))
+          return (await successors.recall(session, key)) ?? (await redeem(session, key, lease))
         } finally {
           await lease.release().catch(() => {})
         }
@@ -107,21 +93,6 @@ export function createRefresher(
       await store.changed(key, deadline - now())
       if (now() >= deadline) throw unavailable('timeout')
     }
-  }
-
-  async function recall(session: Session, key: string): Promise<Successor | undefined> {
-    const found = await store.get(key)
-    if (found === undefined) return undefined
-    if (found === deadMark) throw new CoatcheckError('session_expired', 'refresh_token_spent')
-    if (found.startsWith(failedMark)) throw unavailable('refresh_backing_off')
-    const holding = await sessions.unsealHolding(session, found)
-    return holding && { holding, seal: found }
-  }
-
-  /** A session whose tokens the store keeps may have been renewed longer ago than any successor is remembered. */
-  async function newer(session: Session): Promise<Successor | undefined> {
-    const latest = await sessions.latest(session)
-    return latest && latest.holding.generation > session.holding.generation ? latest : undefined
   }
 
   /** Holds the lease until the work is over, however slow the authorization server is. */
@@ -135,7 +106,7 @@ export function createRefresher(
   }
 
   /** The one place where a refresh token is spent. Never bound to the browser's connection: the token is gone either way. */
-  async function redeem(session: Session, key: string, lease: Lease): Promise<Successor> {
+  async function redeem(session: Session, key: string, lease: Lease): Promise<RenewedHolding> {
     const { provider } = session.holding
     const relyingParty = relyingParties.get(provider)
     const breaker = breakers.get(provider)
@@ -156,9 +127,9 @@ export function createRefresher(
       log({ event: 'refresh.failed', ...about, reason: told.reason, sessionKept: !over })
       // Somebody else may have been faster with the same token: then what they got is the truth.
       const mayBeBeaten = over && told.reason !== 'session_ended'
-      const other = mayBeBeaten ? ((await recall(session, key)) ?? (await newer(session))) : undefined
+      const other = mayBeBeaten ? await successors.recall(session, key) : undefined
       if (other) return other
-      await store.set(key, over ? deadMark : failedMark + told.reason, over ? deadFor : pauseAfterFailure)
+      await successors.mark(key, over ? 'dead' : told.reason)
       throw told
     }
   }
@@ -169,7 +140,7 @@ export function createRefresher(
     key: string,
     tokens: TokenSet,
     relyingParty: RelyingParty,
-  ): Promise<Successor> {
+  ): Promise<RenewedHolding> {
     const withdraw = () => waitUntil(relyingParty.revoke(tokens).catch(() => {}))
     const renewed = await sessions.renew(session, tokens).catch((error) => {
       withdraw()
@@ -177,52 +148,22 @@ export function createRefresher(
     })
     try {
       await sessions.save(session, renewed)
-      const other = await enter(session, key, renewed.seal)
+      const other = await successors.enter(session, key, renewed)
       if (other) return other
       // First told, then asked: either this sees the end of the session, or who ended it saw these tokens.
       if (!(await sessions.isOverAnywhere(session))) return renewed
     } catch (error) {
       if (!(error instanceof CoatcheckError) || error.code !== 'store_unavailable') throw error
       // The old token is spent, so these must not be lost: this instance goes on with them, others are told when it can.
-      waitUntil(republish(session, key, renewed))
+      waitUntil(successors.enterLater(session, key, renewed))
       return renewed
     }
     withdraw()
     throw new CoatcheckError('session_expired', 'session_ended')
   }
 
-  /**
-   * Writes a successor down. Whoever lost the lease on the way does not overwrite what came of it elsewhere: that is
-   * returned instead. A mark is no outcome.
-   */
-  async function enter(session: Session, key: string, seal: string): Promise<Successor | undefined> {
-    if (await store.add(key, seal, replayWindow)) return undefined
-    const other = await recall(session, key).catch((error) => {
-      if (error instanceof CoatcheckError && error.code === 'store_unavailable') throw error
-      return undefined
-    })
-    if (!other) await store.set(key, seal, replayWindow)
-    return other
-  }
-
-  /** Tells the store when it is back, as long as anybody could ask. */
-  async function republish(session: Session, key: string, renewed: Successor): Promise<void> {
-    const deadline = now() + replayWindow
-    for (let pause = 250; now() < deadline; pause = Math.min(pause * 2, 5_000)) {
-      await new Promise((resolve) => setTimeout(resolve, pause))
-      const told = await sessions
-        .save(session, renewed)
-        .then(() => store.add(key, renewed.seal, replayWindow))
-        .then(
-          () => true,
-          () => false,
-        )
-      if (told) return
-    }
-  }
-
   /** Runs a refresh and leaves its outcome where the requests beside and after it look. */
-  async function fly(session: Session, spending: string): Promise<Successor> {
+  async function fly(session: Session, spending: string): Promise<RenewedHolding> {
     const flight: Flight = flights.get(spending) ?? { busyUntil: 0 }
     flight.busyUntil = now() + leaseTime
     flights.set(spending, flight)
@@ -261,8 +202,7 @@ export function createRefresher(
     sessions.adopt(session, await flight)
   }
 
-  async function freshen(session: Session): Promise<void> {
-    const flight = catchUp(session)
+  async function freshen(session: Session, flight: Flight | undefined): Promise<void> {
     for (let round = 0; isExpired(session.holding.tokens, now()); round++) {
       if (round === longestCatchUp) throw unavailable('response_malformed')
       await renewNow(session)
@@ -275,7 +215,11 @@ export function createRefresher(
   }
 
   return {
-    ensureFresh: (session) => (isStale(session.holding.tokens, now()) ? freshen(session) : undefined),
+    ensureFresh(session) {
+      // Also a token that looks good may have been refused and replaced already.
+      const flight = catchUp(session)
+      return isStale(session.holding.tokens, now()) ? freshen(session, flight) : undefined
+    },
 
     async bringUpToDate(session) {
       for (let round = 0; round < longestCatchUp; round++) {
@@ -283,10 +227,10 @@ export function createRefresher(
         if (spending === undefined) return
         const next =
           flights.get(spending)?.successor ??
-          (await keyOf(session, spending)
-            .then((key) => recall(session, key))
-            .catch(() => undefined)) ??
-          (await newer(session).catch(() => undefined))
+          (await successors
+            .keyOf(session, spending)
+            .then((key) => successors.recall(session, key))
+            .catch(() => undefined))
         if (!next) return
         sessions.adopt(session, next)
       }

@@ -124,6 +124,44 @@ export function createRelyingParty(
     }
   }
 
+  /** Who signed in, once the ID token is verified: with what was asked of the sign-in checked, and further claims. */
+  async function identified(
+    server: AuthorizationServer,
+    identity: Awaited<ReturnType<AuthorizationServer['idTokens']['verify']>>,
+    accessToken: string,
+    { nonce, acrValues }: LoginTransaction,
+  ): Promise<Omit<SignIn, 'tokens'>> {
+    const { acr, auth_time, sid } = identity
+    if (acrValues !== undefined && !acrValues.split(' ').includes(String(acr))) {
+      throw new CoatcheckError('login_failed', 'acr_not_satisfied')
+    }
+    const claims = await withUserinfo(server, accessToken, identity)
+    return {
+      provider: provider.id,
+      issuer,
+      subject: identity.sub,
+      providerSession: typeof sid === 'string' ? sid : undefined,
+      nonce,
+      claims: Object.fromEntries(Object.entries(claims).filter(([name]) => keptClaims.has(name))),
+      acr: typeof acr === 'string' ? acr : undefined,
+      authTime: typeof auth_time === 'number' ? auth_time : undefined,
+    }
+  }
+
+  async function revoke({ refreshToken, accessToken }: TokenSet): Promise<void> {
+    const { configuration, metadata } = await server()
+    if (metadata.revocation_endpoint === undefined) return
+    try {
+      if (refreshToken !== undefined) {
+        await client.tokenRevocation(configuration, refreshToken, { token_type_hint: 'refresh_token' })
+      }
+      await client.tokenRevocation(configuration, accessToken, { token_type_hint: 'access_token' })
+    } catch (error) {
+      // A server need not be able to revoke access tokens (RFC 7009, section 2.2.1): they end by themselves.
+      if (!isUnsupportedTokenType(error)) throw unavailable(reasonOf(error), error)
+    }
+  }
+
   return {
     provider,
     callbackPath,
@@ -170,21 +208,13 @@ export function createRelyingParty(
         if (!isUsable(response)) throw new CoatcheckError('login_failed', 'response_malformed')
         const accessToken = response.access_token
         const identity = await idTokens.verify(idToken, { issuer, clientId, accessToken })
-        const { acr, auth_time, sid } = identity
-        if (transaction.acrValues !== undefined && !transaction.acrValues.split(' ').includes(String(acr))) {
-          throw new CoatcheckError('login_failed', 'acr_not_satisfied')
-        }
-        const claims = await withUserinfo(authorizationServer, accessToken, identity)
-        return {
-          provider: provider.id,
-          issuer,
-          subject: identity.sub,
-          providerSession: typeof sid === 'string' ? sid : undefined,
-          nonce: transaction.nonce,
-          claims: Object.fromEntries(Object.entries(claims).filter(([name]) => keptClaims.has(name))),
-          acr: typeof acr === 'string' ? acr : undefined,
-          authTime: typeof auth_time === 'number' ? auth_time : undefined,
-          tokens: tokenSet(hinted(response, idToken), sentAt, lead, { scope: provider.scope }),
+        const tokens = tokenSet(hinted(response, idToken), sentAt, lead, { scope: provider.scope })
+        try {
+          return { ...(await identified(authorizationServer, identity, accessToken, transaction)), tokens }
+        } catch (error) {
+          // Nobody will ever use these tokens.
+          platform.waitUntil(revoke(tokens).catch(() => {}))
+          throw error
         }
       } catch (error) {
         throw refusedByServer(error)
@@ -221,19 +251,7 @@ export function createRelyingParty(
       return tokenSet(hinted(response, idToken), sentAt, lead, tokens)
     },
 
-    async revoke({ refreshToken, accessToken }) {
-      const { configuration, metadata } = await server()
-      if (metadata.revocation_endpoint === undefined) return
-      try {
-        if (refreshToken !== undefined) {
-          await client.tokenRevocation(configuration, refreshToken, { token_type_hint: 'refresh_token' })
-        }
-        await client.tokenRevocation(configuration, accessToken, { token_type_hint: 'access_token' })
-      } catch (error) {
-        // A server need not be able to revoke access tokens (RFC 7009, section 2.2.1): they end by themselves.
-        if (!isUnsupportedTokenType(error)) throw unavailable(reasonOf(error), error)
-      }
-    },
+    revoke,
 
     async logoutToken(jwt) {
       const { idTokens } = await server()

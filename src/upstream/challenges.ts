@@ -2,5 +2,28 @@
 
 /** Whether the upstream says that the access token is no good (RFC 6750, section 3.1). */
 export function isInvalidToken(challenge: string | undefined): boolean {
-  return challenge !== undefined && /\b(?:bearer|dpop)\b.*\berror\s*=\s*"?invalid_token"?/is.test(challenge)
+  return hasError(challenge, 'invalid_token')
+}
+
+/** What a stronger sign-in must be like, in the names of the authorization request. */
+export interface StepUp {
+  acr_values?: string
+  max_age?: string
+}
+
+/**
+ * What the upstream asks for when the sign-in is too weak or too old for it (RFC 9470, section 3); `undefined` if that is
+ * not what it says.
+ */
+export function stepUpAskedFor(challenge: string | undefined): StepUp | undefined {
+  if (challenge === undefined || !hasError(challenge, 'insufficient_user_authentication')) return undefined
+  // Values that could not be in an authorization request are left out.
+  const acr = /\bacr_values\s*=\s*"([\x21\x23-\x5b\x5d-\x7e ]{1,512})"/i.exec(challenge)?.[1]
+  const age = /\bmax_age\s*=\s*"?(\d{1,9})\b/i.exec(challenge)?.[1]
+  return { ...(acr !== undefined && { acr_values: acr }), ...(age !== undefined && { max_age: age }) }
+}
+
+function hasError(challenge: string | undefined, error: string): boolean {
+  if (challenge === undefined) return false
+  return new RegExp(`\\b(?:bearer|dpop)\\b.*\\berror\\s*=\\s*"?${error}\\b`, 'is').test(challenge)
 }

@@ -113,8 +113,8 @@ function recordOf(headers: Headers): HeaderRecord {
 function responseOf(answer: Response, out: HeaderList, { watch }: UpstreamCall): Response {
   const headers = new Headers()
   for (let at = 0; at < out.length; at += 2) headers.append(out[at] ?? '', out[at + 1] ?? '')
-  const isEventStream = answer.headers.get('content-type')?.startsWith('text/event-stream') === true
-  const body = watch && answer.body && isEventStream ? watched(answer.body, watch) : answer.body
+  const mayLast = answer.headers.get('content-length') === null
+  const body = watch && answer.body && mayLast ? watched(answer.body, watch) : answer.body
   return new Response(body, { status: answer.status, headers })
 }
 

@@ -46,7 +46,7 @@ const withheldDown = new Set(
   reporting-endpoints expect-ct accept-ch critical-ch accept-ch-lifetime link sourcemap x-sourcemap set-login
   speculation-rules supports-loading-mode activate-storage-access observe-browsing-topics no-vary-search
   use-as-dictionary x-frame-options x-xss-protection x-content-type-options x-permitted-cross-domain-policies
-  referrer-policy timing-allow-origin server x-powered-by x-aspnet-version via location early-data p3p dpop-nonce
+  referrer-policy timing-allow-origin server x-powered-by x-aspnet-version via location content-location early-data p3p dpop-nonce
   ${errorHeader}`.split(/\s+/),
 )
 const withheldDownPrefix = startingWith(

@@ -12,9 +12,16 @@ import type { Exchange, Transport, UpstreamCall } from '../platform.ts'
  * client idle, so it can be told from a full one.
  */
 class SafeClient extends Client {
-  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+  override dispatch(options: Dispatcher.DispatchOptions, handler: TrackingHandler): boolean {
+    // Connected already, so the connection has been idle: the upstream may be closing it at this moment.
+    handler.onReuse?.(this.stats.connected)
     return super.dispatch(options, handler) || this.stats.size === 0
   }
+}
+
+/** A handler that wants to know whether its connection is one that was used before. */
+interface TrackingHandler extends Dispatcher.DispatchHandler {
+  onReuse?(isReused: boolean): void
 }
 
 /** Settings of one connection pool; there is one pool for every upstream origin. */
@@ -33,6 +40,9 @@ const poolOptions: Pool.Options = {
 
 /** A whole body up to this long goes to the socket in one write with the head. Bytes. */
 const smallBody = 8_192
+
+/** What is read of an answer that the browser does not get, so that its connection can be used again. Bytes. */
+const longestWithheld = 16_384
 
 /** Methods whose effect does not multiply when a request is sent again (RFC 9110, section 9.2.2). */
 const repeatable = new Set(['GET', 'HEAD', 'OPTIONS'])
@@ -95,11 +105,13 @@ function send(
   let state: 'waiting' | 'streaming' | 'withheld' | 'over' = 'waiting'
   let paused = false
   let wholeLength = -1
+  let withheld = 0
   let unwatch: (() => void) | undefined
 
   // undici starts its own clock again with every 1xx answer, and so would wait for ever. This one starts again only
   // while the body of the request moves: what the browser takes to send it is not the upstream's delay.
   const timer = setTimeout(() => {
+    if (state === 'withheld') return dropWithheld()
     if (state !== 'waiting') return
     state = 'over'
     outgoing.off('close', onClose)
@@ -112,17 +124,29 @@ function send(
     unwatch?.()
     if (state === 'over' || outgoing.writableFinished) return
     if (state === 'streaming') call.broken('client_gone')
-    const wasWaiting = state === 'waiting'
+    const wasStreaming = state === 'streaming'
     state = 'over'
     controller?.abort(new Error('The browser went away'))
-    if (wasWaiting) resolve(RESPONSE_ALREADY_SENT)
+    if (!wasStreaming) resolve(RESPONSE_ALREADY_SENT)
+  }
+  /** Goes on without the rest of an answer that nobody is going to see. */
+  function dropWithheld(): void {
+    state = 'over'
+    clearTimeout(timer)
+    outgoing.off('close', onClose)
+    controller?.abort(new Error('Nobody wants the rest'))
+    resolve(undefined)
   }
   const onDrain = () => {
     paused = false
     controller?.resume()
   }
 
-  const handler: Dispatcher.DispatchHandler = {
+  let isReused = false
+  const handler: TrackingHandler = {
+    onReuse(connected) {
+      isReused = connected
+    },
     onRequestStart(started) {
       controller = started
       if (state === 'over') started.abort(new Error('The browser went away'))
@@ -132,12 +156,12 @@ function send(
     },
     onResponseStart(_, status, headers) {
       if (status < 200 || state !== 'waiting') return
-      clearTimeout(timer)
       const out = call.receive(status, headers)
       if (out === undefined) {
         state = 'withheld'
         return
       }
+      clearTimeout(timer)
       state = 'streaming'
       outgoing.writeHead(status, out)
       if (headers['content-length'] !== undefined) wholeLength = Number(headers['content-length'])
@@ -149,6 +173,10 @@ function send(
       resolve(RESPONSE_ALREADY_SENT)
     },
     onResponseData(_, chunk) {
+      if (state === 'withheld') {
+        withheld += chunk.length
+        if (withheld > longestWithheld) dropWithheld()
+      }
       if (state !== 'streaming') return
       if (chunk.length === wholeLength && chunk.length <= smallBody) {
         // Node joins a head with a string only. In latin1 every character is a byte: they arrive as they came.
@@ -162,7 +190,9 @@ function send(
       outgoing.once('drain', onDrain)
     },
     onResponseEnd() {
+      clearTimeout(timer)
       unwatch?.()
+      if (state === 'over') return
       if (state === 'withheld') resolve(undefined)
       else if (!outgoing.writableEnded) outgoing.end()
       state = 'over'
@@ -179,7 +209,7 @@ function send(
         // Cutting the connection is the only honest way to say that the rest is missing.
         outgoing.destroy()
       } else if (before === 'withheld') resolve(undefined)
-      else if (before === 'waiting' && mayRepeat && isStaleConnection(error)) {
+      else if (before === 'waiting' && mayRepeat && isReused && isStaleConnection(error)) {
         send(pool, call, exchange, incoming, outgoing, resolve, reject, false)
       } else if (before === 'waiting') reject(failure(error))
     },

@@ -44,6 +44,26 @@ describe('serve()', () => {
     expect(answer).toContain(`"code":"${code}"`)
   })
 
+  test('closes as soon as the last answer is complete, although its connection would be kept', async () => {
+    const world = await startWorld()
+    const server = await serve({ ...world.config, listen: { port: await freePort() } }, { log: () => {} })
+    let answerNow = () => {}
+    world.api.answer = (_, response) => {
+      answerNow = () => response.end('done')
+    }
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
+    let received = ''
+    socket.on('data', (chunk) => (received += chunk))
+    socket.write('GET /api/open HTTP/1.1\r\nHost: a\r\nX-CSRF: 1\r\n\r\n')
+    await expect.poll(() => world.api.requests.length).toBe(1)
+    const closed = server.close()
+    const start = performance.now()
+    answerNow()
+    await closed
+    expect(performance.now() - start).toBeLessThan(5_000)
+    expect(received).toMatch(/^HTTP\/1\.1 200 [^]*done/)
+  })
+
   test('mounts coatcheck in an application of one’s own', async () => {
     const world = await startWorld()
     const port = await freePort()

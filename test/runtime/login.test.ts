@@ -51,6 +51,16 @@ describe('GET /auth/login', () => {
     expect((await browser.signIn()).status).toBe(303)
   })
 
+  test('returns to / rather than set a cookie that no browser keeps', async () => {
+    const world = await startWorld()
+    const browser = world.browser()
+    const returnTo = `/${'\u5bff'.repeat(1_000)}`
+    const login = await browser.navigate(`/auth/login?returnTo=${encodeURIComponent(returnTo)}`)
+    for (const cookie of login.headers.getSetCookie()) expect(cookie.length).toBeLessThanOrEqual(4_096)
+    const finished = await browser.signIn(`?returnTo=${encodeURIComponent(returnTo)}`)
+    expect([finished.status, finished.headers.get('location')]).toEqual([303, '/'])
+  })
+
   test('answers 503 with Retry-After while the authorization server is away, and works once it is back', async () => {
     const world = await startWorld(({ as }) => {
       as.behaviour.faults['/.well-known/openid-configuration'] = () => ({ status: 503, body: 'later' })
@@ -113,6 +123,21 @@ describe('GET /auth/callback', () => {
     const answers = []
     for (const callback of callbacks) answers.push(await browser.navigate(callback))
     expect(answers.map(({ headers }) => headers.get('location'))).toEqual(['/a', '/b', '/c'])
+  })
+
+  test('that fails after the code was redeemed leaves no tokens behind', async () => {
+    const world = await startWorld()
+    const answer = await world.browser().signIn('?acr_values=gold')
+    expect(answer.status).toBe(400)
+    await expect.poll(() => world.as.to('/revoke').length).toBe(2)
+  })
+
+  test('works again as soon as the keys of the authorization server can be had again', async () => {
+    const world = await startWorld()
+    world.as.behaviour.faults['/jwks'] = () => ({ status: 503, body: 'away' })
+    for (let attempt = 0; attempt < 6; attempt++) expect((await world.browser().signIn()).status).not.toBe(303)
+    world.as.behaviour.faults = {}
+    expect((await world.browser().signIn()).status).toBe(303)
   })
 
   test('asks userinfo for claims that the ID token lacks', async () => {

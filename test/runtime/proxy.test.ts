@@ -1,6 +1,6 @@
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { runtime, startWorld } from '../support/coatcheck.ts'
+import { runtime, startWorld, type World } from '../support/coatcheck.ts'
 
 describe('a route', () => {
   test('replaces its prefix by the upstream and forwards the query byte for byte', async () => {
@@ -242,6 +242,84 @@ describe('an answer of the upstream', () => {
       expect([location, answer.status, answer.headers.get('location')]).toEqual([location, 302, where])
     }
     expect(world.api.requests).toHaveLength(8)
+  })
+})
+
+describe('an upload', () => {
+  test('keeps the length that the browser announced', async () => {
+    const world = await startWorld()
+    await world.browser().fetch('/api/open', { method: 'POST', body: 'x'.repeat(1_000) })
+    const { headers, body } = world.api.last()
+    expect(headers['content-length']).toBe('1000')
+    expect(headers['transfer-encoding']).toBeUndefined()
+    expect(body.length).toBe(1_000)
+  })
+})
+
+describe('an upstream that refuses the token', () => {
+  const refusing = (world: World) => {
+    world.api.answer = (_, response) =>
+      response.writeHead(401, { 'www-authenticate': 'Bearer realm="x", error="invalid_token"' }).end('CANARY')
+  }
+  const refreshes = (world: World) =>
+    world.as.to('/token').filter(({ body }) => body.get('grant_type') === 'refresh_token')
+
+  test('causes one refresh and one more call, and then its 401 comes through', async () => {
+    const world = await startWorld()
+    const browser = world.browser()
+    await browser.signIn()
+    refusing(world)
+    expect((await browser.fetch('/api/orders')).status).toBe(401)
+    expect(world.api.requests).toHaveLength(2)
+    expect(refreshes(world)).toHaveLength(1)
+  })
+
+  test('does not cause a refresh for every call, when fresh tokens do not please it either', async () => {
+    const world = await startWorld()
+    const browser = world.browser()
+    await browser.signIn()
+    refusing(world)
+    for (let call = 0; call < 10; call++) expect((await browser.fetch('/api/orders')).status).toBe(401)
+    expect(refreshes(world).length).toBeLessThanOrEqual(2)
+    await expect.poll(() => world.logged('upstream.token_refused')).not.toEqual([])
+  })
+
+  test('is not waited for when the rest of its refusal never comes', async () => {
+    const world = await startWorld()
+    const browser = world.browser()
+    await browser.signIn()
+    let calls = 0
+    world.api.answer = (_, response) => {
+      if (calls++ > 0) return void response.end('{"ok":true}')
+      response.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"', 'content-length': '100000' })
+      response.write('x'.repeat(50_000))
+    }
+    const answer = await browser.fetch('/api/orders')
+    expect([answer.status, answer.text]).toEqual([200, '{"ok":true}'])
+  })
+
+  test('because the sign-in is too weak gets the page a loginUrl for a stronger one', async () => {
+    const world = await startWorld()
+    const browser = world.browser()
+    await browser.signIn()
+    world.api.answer = (_, response) =>
+      response
+        .writeHead(401, {
+          'www-authenticate':
+            'Bearer error="insufficient_user_authentication", error_description="CANARY", acr_values="gold silver", max_age="5"',
+        })
+        .end('CANARY')
+    const answer = await browser.fetch('/api/orders', { method: 'POST', body: 'x' })
+    expect(answer.status).toBe(401)
+    expect(answer.json()).toMatchObject({
+      code: 'step_up_required',
+      loginUrl: '/auth/login?acr_values=gold+silver&max_age=5',
+    })
+    expect(answer.text).not.toContain('CANARY')
+    expect(refreshes(world)).toEqual([])
+    const login = await browser.navigate(answer.json().loginUrl)
+    const { searchParams } = new URL(login.headers.get('location') ?? '')
+    expect([searchParams.get('acr_values'), searchParams.get('max_age')]).toEqual(['gold silver', '5'])
   })
 })
 

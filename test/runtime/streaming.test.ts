@@ -54,12 +54,11 @@ describe('a streamed answer', () => {
     await expect.poll(() => world.logged('upstream.failed')).toEqual([])
   })
 
-  test('ends with its session', async () => {
+  test.each(['text/event-stream', 'application/x-ndjson'])('of type %s ends with its session', async (type) => {
     const world = await startWorld()
     const browser = world.browser()
     await browser.signIn()
-    world.api.answer = (_, response) =>
-      response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n')
+    world.api.answer = (_, response) => response.writeHead(200, { 'content-type': type }).write('data: 1\n\n')
     const { request, response } = open(world, '/api/clock', browser.cookieHeader())
     request.end()
     const answer = await response

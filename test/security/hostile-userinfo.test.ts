@@ -183,3 +183,20 @@ describe('R120 userinfo that the configuration insists on', () => {
     expect(world.as.requests).toEqual([])
   })
 })
+
+test('R120 a JWT as userinfo is checked however its address is written', async () => {
+  const world = await startWorld(({ as }) => {
+    as.behaviour.metadata = (metadata) => {
+      metadata.userinfo_endpoint = `${as.issuer}/./userinfo`
+    }
+    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+    as.behaviour.faults['/userinfo'] = () => ({
+      headers: { 'content-type': 'application/jwt' },
+      body: jwt({ alg: 'RS256', kid: as.publicKeys[0]?.kid }, { sub: 'alice', picture: 'evil.png' }, rs256(privateKey)),
+    })
+    return {}
+  })
+  const browser = world.browser()
+  await browser.signIn()
+  expect((await browser.fetch('/auth/session')).text).not.toContain('evil.png')
+})
