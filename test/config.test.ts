@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import type { ConfigInput } from '../src/config.ts'
 import { ConfigError, readConfig } from '../src/config-reader.ts'
@@ -178,6 +179,52 @@ describe('readConfig()', () => {
       (c) => (c.trustedProxies = ['10.0.0.0/99']),
       'trustedProxies[0]: must be an address or network such as "10.0.0.0/8"',
     ],
+    ['a wait that no timer can do', (c) => (c.routes[0].timeout = '30d'), 'routes[0].timeout: must be at most 24d'],
+    [
+      'a window that no timer can do',
+      (c) => (c.routes[0].rateLimit = { per: 'address', requests: 1, window: '30d' }),
+      'routes[0].rateLimit.window: must be at most 24d',
+    ],
+    [
+      'a policy that no header can carry',
+      (c) => (c.spa = { dir: 'x', csp: "default-src 'self';\n script-src 'self'" }),
+      'spa.csp: must be one line of ASCII: a header cannot carry anything else',
+    ],
+    [
+      'a private key that is none',
+      (c) => (c.providers[0].clientAuth = { method: 'private_key_jwt', key: 'garbage' }),
+      'providers[0].clientAuth.key: must be a private key of the kind that alg needs, as PKCS #8 PEM: -----BEGIN PRIVATE KEY-----',
+    ],
+    [
+      'a private key of another kind',
+      (c) => {
+        const { privateKey } = generateKeyPairSync('ed25519')
+        const key = privateKey.export({ type: 'pkcs8', format: 'pem' })
+        c.providers[0].clientAuth = { method: 'private_key_jwt', key, alg: 'ES256' }
+      },
+      'providers[0].clientAuth.key: must be a private key of the kind that alg needs, as PKCS #8 PEM: -----BEGIN PRIVATE KEY-----',
+    ],
+    [
+      'an admin port that is taken by the public one',
+      (c) => {
+        c.listen = { port: 3001 }
+        c.admin = { token: 'x'.repeat(16) }
+      },
+      'admin.listen.port: must not be the port of listen',
+    ],
+    [
+      'an upstream that upstreams read in two ways',
+      (c) => (c.routes[0].upstream = 'https://x.example/a;b'),
+      'routes[0].upstream: must not have ";" or an empty segment in its path: upstreams disagree about what that means',
+    ],
+    [
+      'requirements on a route for everybody',
+      (c) => {
+        c.routes[0].token = 'user-or-none'
+        c.routes[0].require = { scope: ['x'] }
+      },
+      'routes[0].require: must not be there on a route that serves whoever is not signed in',
+    ],
     ['a short admin token', (c) => (c.admin = { token: 'short' }), 'admin.token: must have at least 16 characters'],
     [
       'what this version cannot do',
@@ -189,7 +236,7 @@ describe('readConfig()', () => {
   })
 
   test('refuses authorization parameters that are its own business', () => {
-    for (const name of ['state', 'nonce', 'redirect_uri', 'code_challenge', 'request', 'client_id']) {
+    for (const name of ['scope', 'state', 'nonce', 'redirect_uri', 'code_challenge', 'request', 'client_id']) {
       const [mistake] = mistakes((config) => (config.providers[0].authorizationParams = { [name]: 'x' }))
       expect(mistake).toMatch(/^providers\[0\]\.authorizationParams: must not set/)
     }
@@ -197,6 +244,16 @@ describe('readConfig()', () => {
 
   test.each([undefined, null, [], 'text', 7])('refuses a document that is %j', (document) => {
     expect(() => readConfig(document)).toThrow('must be one JSON object')
+  })
+
+  test('takes ports from the environment, and gives the admin listener its own', () => {
+    const document = {
+      ...good(),
+      listen: { port: '${PORT}' },
+      admin: { listen: { host: '::1' }, token: 'x'.repeat(16) },
+    }
+    const { listen, admin } = readConfig(document, { PORT: '8080' })
+    expect([listen.port, admin?.listen]).toEqual([8080, { host: '::1', port: 3001 }])
   })
 
   test('is not fooled by a __proto__ in the document', () => {

@@ -1,40 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { describe, expect, test } from 'vitest'
 import { exchange } from '../support/browser.ts'
 import { sessionKey } from '../support/coatcheck.ts'
+import { coatcheck, fileWith } from '../support/command.ts'
 import { closeAfterTest, freePort, listen } from '../support/http-server.ts'
-
-interface Run {
-  child: ChildProcess
-  stdout(): string
-  stderr(): string
-  exit: Promise<number | null>
-}
-
-/** Runs the command as a user would, through its npm script. */
-function coatcheck(args: string[], env: Record<string, string> = {}): Run {
-  const child = spawn(process.execPath, ['src/cli.ts', ...args], { env: { PATH: process.env.PATH ?? '', ...env } })
-  const output = { stdout: '', stderr: '' }
-  child.stdout.on('data', (chunk) => (output.stdout += chunk))
-  child.stderr.on('data', (chunk) => (output.stderr += chunk))
-  const exit = new Promise<number | null>((resolve) => child.once('exit', resolve))
-  onTestFinished(async () => {
-    child.kill('SIGKILL')
-    await exit
-  })
-  return { child, stdout: () => output.stdout, stderr: () => output.stderr, exit }
-}
-
-async function fileWith(content: string, name = 'coatcheck.json'): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'coatcheck-cli-'))
-  onTestFinished(() => rm(folder, { recursive: true }))
-  const file = join(folder, name)
-  await writeFile(file, content)
-  return file
-}
 
 const config = (port: number, upstream = 'http://127.0.0.1:9') => ({
   publicUrl: `http://localhost:${port}`,
@@ -55,6 +25,42 @@ const config = (port: number, upstream = 'http://127.0.0.1:9') => ({
 const env = { COATCHECK_KEY: sessionKey() }
 
 describe('coatcheck serve', () => {
+  test.each(['warn', 'silent'])('says that it listens also with log.level %s', async (level) => {
+    const document = { ...config(await freePort()), log: { level } }
+    const run = coatcheck(['serve', '--config', await fileWith(JSON.stringify(document))], env)
+    await expect.poll(run.stdout).toContain('"event":"server.listening"')
+  })
+
+  test('takes a module that imports defineConfig, and a file that begins with a byte order mark', async () => {
+    const document = JSON.stringify(config(await freePort()))
+    const module = await fileWith(
+      `import { defineConfig } from 'coatcheck'\nexport default defineConfig(${document})`,
+      'coatcheck.config.ts',
+    )
+    const marked = await fileWith(`\ufeff${document}`)
+    for (const file of [module, marked]) {
+      const run = coatcheck(['check', '--config', file], env)
+      expect([await run.exit, run.stderr()]).toEqual([0, ''])
+    }
+  })
+
+  test('tells also what only a look at this machine shows, whatever else is wrong', async () => {
+    const file = await fileWith(JSON.stringify({ ...config(1), publicUrl: 'ftp://x', spa: { dir: 'nope' } }))
+    const run = coatcheck(['check', '--config', file], { ...env, NODE_TLS_REJECT_UNAUTHORIZED: '0' })
+    expect(await run.exit).toBe(2)
+    expect(run.stderr()).toContain('3 mistakes')
+    expect(run.stderr()).toMatch(/publicUrl: .*spa\.dir: no such folder.*NODE_TLS_REJECT_UNAUTHORIZED: /s)
+  })
+
+  test.each(['../outside.txt', 'folder'])('refuses %s as the start page', async (fallback) => {
+    const file = await fileWith(JSON.stringify({ ...config(1), spa: { dir: 'app', fallback } }))
+    await mkdir(join(dirname(file), 'app', 'folder'), { recursive: true })
+    await writeFile(join(dirname(file), 'outside.txt'), 'x')
+    const run = coatcheck(['check', '--config', file], env)
+    expect(await run.exit).toBe(2)
+    expect(run.stderr()).toContain('spa.fallback: no such file in spa.dir')
+  })
+
   test('says first, as JSON, where it listens, although the authorization server is away', async () => {
     const port = await freePort()
     const run = coatcheck(['serve', '--config', await fileWith(JSON.stringify(config(port)))], env)
@@ -81,7 +87,7 @@ describe('coatcheck serve', () => {
     await expect.poll(run.stdout).toContain('server.listening')
     const inFlight = exchange(new URL(`http://127.0.0.1:${port}/api`), 'GET', { 'x-csrf': '1' })
     await expect.poll(() => asked).toBe(true)
-    run.child.kill('SIGTERM')
+    run.kill('SIGTERM')
     await expect.poll(run.stdout).toContain('server.stopping')
     const late = exchange(new URL(`http://127.0.0.1:${port}/healthz`), 'GET', {})
     await expect(late).rejects.toThrow('ECONNREFUSED')

@@ -44,6 +44,60 @@ describe('serve()', () => {
     expect(answer).toContain(`"code":"${code}"`)
   })
 
+  test('expects what it is told to expect, and keeps that to itself', async () => {
+    const world = await startWorld()
+    const bytes = 'GET /api/open HTTP/1.1\r\nHost: a\r\nX-CSRF: 1\r\nExpect: banana\r\nConnection: close\r\n\r\n'
+    expect(await raw(world.url, bytes)).toMatch(/^HTTP\/1.1 200 /)
+    expect(world.api.last().headers.expect).toBeUndefined()
+  })
+
+  test('refuses codings it would have to undo', async () => {
+    const world = await startWorld()
+    const head = 'POST /api/open HTTP/1.1\r\nHost: a\r\nX-CSRF: 1\r\nConnection: close\r\n'
+    expect(await raw(world.url, `${head}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`)).toMatch(/^HTTP\/1.1 400 /)
+    expect(world.api.requests).toEqual([])
+  })
+
+  test('answers a malformed chunk, and calls no upstream whole', async () => {
+    const world = await startWorld()
+    const head = 'POST /api/open HTTP/1.1\r\nHost: a\r\nX-CSRF: 1\r\nTransfer-Encoding: chunked\r\n\r\n'
+    expect(await raw(world.url, `${head}zz\r\nhello\r\n0\r\n\r\n`)).toMatch(/^HTTP\/1.1 400 .*bad_request/s)
+    expect(world.api.requests.filter(({ body }) => String(body) !== 'broken off')).toEqual([])
+  })
+
+  test('does nothing for whoever only looks: HEAD is no sign-in', async () => {
+    const world = await startWorld()
+    const browser = world.browser()
+    const callback = await browser.untilCallback()
+    for (const path of ['/auth/login', callback]) {
+      const answer = await browser.navigate(path, { method: 'HEAD' })
+      expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'GET'])
+    }
+    expect((await browser.navigate(callback)).status).toBe(303)
+    expect((await browser.fetch('/auth/session')).json().authenticated).toBe(true)
+  })
+
+  test('calls once an upstream that hangs up on a new connection', async () => {
+    const world = await startWorld()
+    let calls = 0
+    world.api.answer = (request) => {
+      calls++
+      request.socket.destroy()
+    }
+    expect((await world.browser().fetch('/api/open')).status).toBe(502)
+    expect(calls).toBe(1)
+  })
+
+  test('is healthy to a proxy that checks by http', async () => {
+    const world = await startWorld()
+    const config = { ...world.config, publicUrl: 'https://app.example.com', trustedProxies: ['127.0.0.1'] }
+    const server = await serve({ ...config, listen: { port: await freePort() } }, { log: () => {} })
+    onTestFinished(() => server.close())
+    const asked = (path: string) => exchange(new URL(path, server.url), 'GET', { 'x-forwarded-proto': 'http' })
+    expect((await asked('/healthz')).status).toBe(200)
+    expect((await asked('/auth/session')).status).toBe(403)
+  })
+
   test('closes as soon as the last answer is complete, although its connection would be kept', async () => {
     const world = await startWorld()
     const server = await serve({ ...world.config, listen: { port: await freePort() } }, { log: () => {} })
@@ -61,7 +115,7 @@ describe('serve()', () => {
     answerNow()
     await closed
     expect(performance.now() - start).toBeLessThan(5_000)
-    expect(received).toMatch(/^HTTP\/1\.1 200 [^]*done/)
+    expect(received).toMatch(/^HTTP\/1\.1 200 .*done/s)
   })
 
   test('mounts coatcheck in an application of one’s own', async () => {

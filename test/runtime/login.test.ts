@@ -51,6 +51,20 @@ describe('GET /auth/login', () => {
     expect((await browser.signIn()).status).toBe(303)
   })
 
+  test('refuses what is no navigation with a problem document, whatever it accepts', async () => {
+    const world = await startWorld()
+    for (const fetchMetadata of [
+      { 'sec-fetch-mode': 'cors' },
+      { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'iframe' },
+    ]) {
+      const headers = { accept: 'text/html', 'sec-fetch-site': 'same-origin', ...fetchMetadata }
+      const answer = await world.browser().send('/auth/login', { headers })
+      expect(answer.status).toBe(403)
+      expect(answer.headers.get('content-type')).toBe('application/problem+json')
+      expect(answer.setCookie).toEqual([])
+    }
+  })
+
   test('returns to / rather than set a cookie that no browser keeps', async () => {
     const world = await startWorld()
     const browser = world.browser()

@@ -284,6 +284,24 @@ describe('an upstream that refuses the token', () => {
     await expect.poll(() => world.logged('upstream.token_refused')).not.toEqual([])
   })
 
+  test('is believed by the next call, whose predecessor could not be sent again', async () => {
+    const world = await startWorld()
+    const browser = world.browser()
+    await browser.signIn()
+    const first = browser.cookieHeader()
+    const refused = () => String(world.api.requests[0]?.headers.authorization)
+    world.api.answer = ({ headers }, response) => {
+      if (headers.authorization !== refused()) return void response.end('{}')
+      response.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end()
+    }
+    const post = () => browser.fetch('/api/orders', { method: 'POST', body: 'x', headers: { cookie: first } })
+    expect((await post()).status).toBe(401)
+    await expect.poll(() => world.logged('refresh.completed')).toHaveLength(1)
+    const next = await post()
+    expect(next.status).toBe(200)
+    expect(next.setCookie).not.toEqual([])
+  })
+
   test('is not waited for when the rest of its refusal never comes', async () => {
     const world = await startWorld()
     const browser = world.browser()
