@@ -1,5 +1,5 @@
 // Attack: clients that send too much, too little, too slowly, or go away in the middle.
-// R203 R508 R511 R516 R530
+// R511 R516 R530
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { runtime } from '../support/coatcheck.ts'
@@ -276,7 +276,7 @@ describe('R511 Heads', () => {
     expect(api.requests.length).toBe(before)
   })
 
-  test('that never end do not keep anybody else waiting', async () => {
+  test('R530 that never end do not keep anybody else waiting', async () => {
     const { url } = shared()
     const slow = Array.from({ length: 200 }, () => openConnection(url))
     for (const connection of slow) connection.send('GET /api/open/x HTTP/1.1\r\nHost: app.localhost\r\nX: ')
