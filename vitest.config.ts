@@ -18,6 +18,14 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          name: 'node, tokens in the store',
+          include: ['test/runtime/**/*.test.ts'],
+          env: { COATCHECK_TEST_RUNTIME: 'node', COATCHECK_TEST_STORAGE: 'store' },
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: 'workerd',
           include: overSockets,
           exclude: [nodeOnly],

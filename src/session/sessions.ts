@@ -131,13 +131,21 @@ export function createSessions(
   }
 
   function withHolding(opened: Unsealed | undefined, found: Found): OpenedSession | Promise<OpenedSession> {
-    if (opened === undefined) return refuse('session_invalid', found.cookies.names)
+    if (opened === undefined) return withoutHolding(found)
     if (opened.failure !== undefined) return refuse(sealReasons[opened.failure], found.cookies.names)
     const holding = opened.data as Holding
     const learning = found.unsure ? endings.catchUp()?.catch(() => {}) : endings.catchUp()
     const named = names.of(holding)
     if (learning === undefined && !(named instanceof Promise)) return checked(found, holding, named)
     return Promise.all([named, learning]).then(([sessionNames]) => checked(found, holding, sessionNames))
+  }
+
+  /** The store has no tokens for this ticket: because the session has ended, or because there never was one. */
+  async function withoutHolding({ ticket: { id, createdAt }, cookies: found, unsure }: Found): Promise<OpenedSession> {
+    const family = await names.family(id)
+    const learning = endings.catchUp()
+    await (unsure ? learning?.catch(() => {}) : learning)
+    return refuse(endings.isOver([family], createdAt) ? 'session_ended' : 'session_invalid', found.names)
   }
 
   function checked({ cookies: found, ticket, endsAt }: Found, holding: Holding, named: SessionNames): OpenedSession {
