@@ -83,7 +83,8 @@ function resolveSelf(): { deregister(): void } {
 async function fromModule(file: string, path: string): Promise<unknown> {
   const hooks = resolveSelf()
   try {
-    const module = (await import(pathToFileURL(file).href)) as { default?: unknown }
+    // As it is now, also when it was loaded before.
+    const module = (await import(`${pathToFileURL(file).href}?${Date.now()}`)) as { default?: unknown }
     return module.default
   } catch (error) {
     throw new ConfigError([`${path}: cannot be loaded: ${error instanceof Error ? error.message : 'unknown error'}`])

@@ -9,7 +9,7 @@ import { problem, strictTransport } from './answers.ts'
 import { type Coatcheck, createCoatcheck } from './app.ts'
 import type { ConfigInput } from './config.ts'
 import { unsafe } from './config-file.ts'
-import { ConfigError } from './config-reader.ts'
+import { ConfigError, readConfig } from './config-reader.ts'
 import type { ErrorCode } from './errors.ts'
 import { nodeExchange } from './node-exchange.ts'
 import { type NodePlatform, nodePlatform, stdoutLog } from './node-platform.ts'
@@ -43,6 +43,13 @@ export interface RunningServer {
   /** Where it listens, such as `http://127.0.0.1:3000`. */
   readonly url: string
   readonly coatcheck: Coatcheck
+  /**
+   * Goes on with the session keys of another version of the document, without a restart and without signing anybody out
+   * whose key is still among them. Nothing else in it counts.
+   *
+   * @throws ConfigError with every mistake; the old keys then stay
+   */
+  reloadKeys(document: ConfigInput): void
   /** Stops accepting, lets requests finish for up to eight seconds, then closes everything. */
   close(): Promise<void>
 }
@@ -91,6 +98,11 @@ export async function serve(document: ConfigInput, options: ServeOptions = {}): 
   return {
     url,
     coatcheck,
+    reloadKeys(next) {
+      const { keys } = readConfig(next, env).session
+      coatcheck.reloadKeys(keys)
+      log({ event: 'keys.reloaded', numbers: keys.map(({ id }) => id) })
+    },
     async close() {
       log({ event: 'server.stopping' })
       await Promise.all(servers.map(({ server }) => drain(server)))

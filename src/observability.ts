@@ -5,6 +5,7 @@ import { type Reason, reasons } from './reasons.ts'
 /** Every event. `session` is the public id of a session, `provider` and `route` are names from the configuration. */
 export type LogEvent =
   | { event: 'server.listening'; url: string }
+  | { event: 'keys.reloaded'; numbers: readonly number[] }
   | { event: 'server.stopping' }
   | { event: 'server.stopped' }
   | { event: 'provider.ready'; provider: string }
@@ -37,6 +38,7 @@ export type Level = 'debug' | 'info' | 'warn' | 'error'
 /** How severe each event is. */
 export const levels: Record<EventName, Level> = {
   'server.listening': 'info',
+  'keys.reloaded': 'info',
   'server.stopping': 'info',
   'server.stopped': 'info',
   'provider.ready': 'info',
