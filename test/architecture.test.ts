@@ -51,7 +51,7 @@ describe('the source', () => {
     ['prom-client', /^admin\.ts$/],
     ['rate-limiter-flexible', /^upstream\/rate-limit\.ts$/],
     ['@hono/node-server', /^(node|node-exchange|node-platform|admin|upstream\/undici)\.ts$/],
-    ['node:', /^(node|node-platform|node-exchange|cli|config-file|admin|upstream\/undici)\.ts$/],
+    ['node:', /^(node|node-platform|node-exchange|cli|config-file|admin|upstream\/undici|stores\/sqlite(-file)?)\.ts$/],
     ['cloudflare:', /^worker\.ts$/],
   ])('names %s only where it belongs', (vendor, where) => {
     const elsewhere = modules.filter(
@@ -69,7 +69,7 @@ describe('the source', () => {
       [],
     )
     expect(
-      loaded.filter((one) => /^(node|node-platform|node-exchange|cli|config-file|admin)\.ts$|undici/.test(one)),
+      loaded.filter((one) => /^(node|node-platform|node-exchange|cli|config-file|admin)\.ts$|undici|sqlite/.test(one)),
     ).toEqual([])
   })
 

@@ -52,6 +52,12 @@ export interface Store {
   healthy(): Promise<boolean>
 }
 
+/** A store that holds something open: a file, a connection. */
+export interface OpenStore extends Store {
+  /** Finishes what is under way and lets go. Whoever waits is woken; later calls reject. */
+  close(): Promise<void>
+}
+
 /** A piece of a log. */
 export interface LogPage {
   readonly entries: readonly string[]
