@@ -74,3 +74,9 @@ export interface Lease {
   /** Gives the lease back, if it is still held. */
   release(): Promise<void>
 }
+
+/** What stands before the first `/` of a key, or all of a key without one. */
+export function familyOf(key: string): string {
+  const end = key.indexOf('/')
+  return end === -1 ? key : key.slice(0, end)
+}
