@@ -34,6 +34,7 @@ export function createWorker(document?: ConfigInput): {
   }
 }
 
+export { SessionObject } from './stores/durable-object.ts'
 export default createWorker()
 
 function configFrom({ COATCHECK_CONFIG: config }: WorkerBindings): ConfigInput {

@@ -55,7 +55,7 @@ describe('the source', () => {
     ['rate-limiter-flexible', /^upstream\/rate-limit\.ts$/],
     ['@hono/node-server', /^(node|node-exchange|node-platform|admin|upstream\/undici)\.ts$/],
     ['node:', /^(node|node-platform|node-exchange|cli|config-file|admin|upstream\/undici|stores\/sqlite(-file)?)\.ts$/],
-    ['cloudflare:', /^worker\.ts$/],
+    ['cloudflare:', /^(worker|stores\/durable-object)\.ts$/],
   ])('names %s only where it belongs', (vendor, where) => {
     const elsewhere = modules.filter(
       ({ file, imports, later }) =>
