@@ -5,7 +5,7 @@ import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import stripJsonComments from 'strip-json-comments'
 import type { ConfigInput } from './config.ts'
-import { ConfigError, readConfig } from './config-reader.ts'
+import { ConfigError, readConfig, requireStore } from './config-reader.ts'
 
 export interface ConfigFile {
   readonly document: ConfigInput
@@ -25,7 +25,12 @@ export async function readConfigFile(path: string, env: Record<string, unknown>)
   const document = (
     /\.[cm]?[jt]s$/.test(file) ? await fromModule(file, path) : await fromJson(file, path)
   ) as ConfigInput
-  const { spa } = readConfig(document, env)
+  const config = readConfig(document, env)
+  requireStore(config, 'Node')
+  const { spa, store } = config
+  if (store.type === 'sqlite' && !existsSync(dirname(resolve(root, store.path)))) {
+    throw new ConfigError(['store.path: its folder does not exist'])
+  }
   if (spa && !existsSync(join(root, spa.dir, spa.fallback))) {
     throw new ConfigError([
       existsSync(join(root, spa.dir)) ? 'spa.fallback: no such file in spa.dir' : 'spa.dir: no such folder',

@@ -9,6 +9,8 @@ export type LogEvent =
   | { event: 'server.stopped' }
   | { event: 'provider.ready'; provider: string }
   | { event: 'provider.unavailable'; provider: string; reason: Reason }
+  | { event: 'store.ready' }
+  | { event: 'store.unavailable'; reason: Reason }
   | { event: 'login.started'; provider: string }
   | { event: 'login.asked'; reason: Reason }
   | { event: 'login.completed'; provider: string; session: string; cookieBytes: number }
@@ -38,6 +40,8 @@ export const levels: Record<EventName, Level> = {
   'server.stopped': 'info',
   'provider.ready': 'info',
   'provider.unavailable': 'error',
+  'store.ready': 'info',
+  'store.unavailable': 'error',
   'login.started': 'info',
   'login.asked': 'info',
   'login.completed': 'info',

@@ -90,7 +90,7 @@ export function redisStore(url: string, { prefix = 'coatcheck', tell = () => {} 
     subscriber = undefined
     become('unreachable')
     client = connect(library)
-    for (const one of old) one?.destroy()
+    for (const one of old) if (one) giveUp(one)
   }
 
   async function ask<T>(command: (to: Client) => Promise<T>): Promise<T> {
@@ -249,8 +249,15 @@ function createClient(library: Library, url: string) {
 
 /** Says goodbye, but not for long. */
 async function quit(client: Client | undefined): Promise<void> {
-  if (client?.isReady) await inTime(client.close()).catch(() => {})
-  client?.destroy()
+  if (!client) return
+  if (client.isReady) await inTime(client.close()).catch(() => {})
+  giveUp(client)
+}
+
+/** Ends a connection for good. One that is just being made is not ended by `destroy()` until it is there. */
+function giveUp(client: Client): void {
+  client.on('connect', () => client.destroy())
+  client.destroy()
 }
 
 /** Names in Redis. What is in braces, the family, decides about the slot of a cluster. */

@@ -64,15 +64,15 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
   const url = `http://127.0.0.1:${options.port}`
-  await untilReady(url, child, () => output)
-  return {
-    url,
-    output: () => output,
-    async close() {
-      await ended(child)
-      await rm(folder, { recursive: true })
-    },
+  const close = async () => {
+    await ended(child)
+    await rm(folder, { recursive: true })
   }
+  await untilReady(url, child, () => output).catch(async (error) => {
+    await close()
+    throw error
+  })
+  return { url, output: () => output, close }
 }
 
 function capnp({ module, port, bindings = [], disk = '' }: WorkerdOptions): string {
