@@ -63,7 +63,10 @@ export function redisStore(url: string, { prefix = 'coatcheck', tell = () => {} 
     // Every failed attempt is an 'error'; the client goes on by itself.
     connectedOnce = new Promise((resolve) => {
       made.on('ready', () => {
-        if (made === client) become('ready')
+        if (made === client) {
+          silentSince = undefined
+          become('ready')
+        }
         resolve()
       })
       made.on('error', ({ message }: Error) => {
@@ -93,20 +96,22 @@ export function redisStore(url: string, { prefix = 'coatcheck', tell = () => {} 
     for (const one of old) if (one) giveUp(one)
   }
 
-  async function ask<T>(command: (to: Client) => Promise<T>): Promise<T> {
+  const ask = <T>(command: (to: Client) => Promise<T>) => inTime(attempt(command))
+
+  async function attempt<T>(command: (to: Client) => Promise<T>): Promise<T> {
     if (isClosed) throw new Error('The store is closed')
     if (!client) await loaded
-    // Right after the start there is a connection under way that is worth waiting for.
-    if (state === undefined && connectedOnce) await inTime(connectedOnce)
     const silence = silentSince === undefined ? 0 : performance.now() - silentSince
     if (silence > longestSilence) reconnect()
     else if (silence > answerTime && pending > 0) throw new Error('Redis does not answer')
-    if (!client) throw new Error('The store is closed')
     silentSince ??= performance.now()
+    // Right after the start there is a connection under way that is worth waiting for.
+    if (state === undefined && connectedOnce) await inTime(connectedOnce)
+    if (!client) throw new Error('The store is closed')
     pending++
     const answer = command(client)
     void answer.then(heard, (error) => heard(undefined, error))
-    return await inTime(answer)
+    return await answer
   }
 
   function heard(_: unknown, error?: unknown): void {

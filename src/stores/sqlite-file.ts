@@ -1,5 +1,5 @@
 // The file of the SQLite store: made, recognised, checked before anything is trusted to it.
-import { closeSync, openSync } from 'node:fs'
+import { accessSync, closeSync, constants, openSync, statSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 
 /** Longest wait inside SQLite for a lock, during which the process does nothing else. Milliseconds. */
@@ -32,8 +32,7 @@ const schema = `
 export function openDatabase(path: string, now: () => number): DatabaseSync {
   let db: DatabaseSync | undefined
   try {
-    // Made here, because SQLite would make it readable for everybody; the files beside it get the mode of this one.
-    closeSync(openSync(path, 'a', 0o600))
+    makeFile(path)
     // Loaded here and not above, because it costs those who do not use it, and says on Node 22 that it is new.
     const sqlite = process.getBuiltinModule('node:sqlite')
     db = new sqlite.DatabaseSync(path, { timeout: lockTimeAtStart })
@@ -46,11 +45,24 @@ export function openDatabase(path: string, now: () => number): DatabaseSync {
   }
 }
 
+/** Made here, because SQLite would make it readable for everybody; the files beside it get the mode of this one. */
+function makeFile(path: string): void {
+  try {
+    closeSync(openSync(path, 'wx', 0o600))
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'EEXIST') throw error
+    // Only looked at: to open and close it would give up the locks that this process may have on it.
+    if (statSync(path).isDirectory()) throw new Error('it is a folder')
+    accessSync(path, constants.R_OK | constants.W_OK)
+  }
+}
+
 function prepare(db: DatabaseSync, now: () => number): void {
   const pragma = (name: string) => Object.values(db.prepare(`PRAGMA ${name}`).get() ?? {})[0]
   if (pragma('quick_check(1)') !== 'ok') throw new Error('it is damaged; restore or remove it')
+  if (pragma('journal_mode = WAL') !== 'wal') throw new Error('its file system cannot be shared by processes')
   // FULL: an ended session must not come back with the power.
-  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE')
+  db.exec('PRAGMA synchronous = FULL; BEGIN IMMEDIATE')
   const isEmpty = db.prepare('SELECT count(*) AS tables FROM sqlite_schema').get()?.tables === 0
   if (isEmpty) {
     db.exec(schema)
@@ -71,7 +83,6 @@ export function isLocked(error: unknown): boolean {
 function whatIsWrong(error: unknown): string {
   const { code = '', errcode = 0, message } = error as { code?: string; errcode?: number; message: string }
   if (code === 'ENOENT' || code === 'ENOTDIR') return 'its folder does not exist'
-  if (code === 'EISDIR') return 'it is a folder'
   if (code === 'EACCES' || code === 'EPERM') return 'this user may not write it'
   if (code === 'EROFS') return 'its file system cannot be written'
   if ((errcode & 0xff) === 26) return 'it is not a database'

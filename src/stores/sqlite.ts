@@ -88,10 +88,11 @@ export function sqliteStore(path: string, now: () => number = Date.now): OpenSto
         for (const [at, { resolve }] of batch.entries()) resolve(results[at])
         await setImmediate()
       } catch (error) {
-        const isLost = (job: Job) => !isLocked(error) || job.deadline <= performance.now()
-        const lost = batch.filter(isLost)
-        jobs.splice(0, batch.length, ...batch.filter((job) => !isLost(job)))
-        for (const { reject } of lost) reject(error)
+        // One look at the clock for all: a job is either kept or told, never neither.
+        const time = performance.now()
+        const isKept = ({ deadline }: Job) => isLocked(error) && deadline > time
+        jobs.splice(0, batch.length, ...batch.filter(isKept))
+        for (const job of batch) if (!isKept(job)) job.reject(error)
         await setTimeout(retryPause())
       }
     }
