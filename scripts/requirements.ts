@@ -442,6 +442,37 @@ export const requirements: Record<string, Requirement> = {
     source: 'draft-ietf-httpbis-rfc6265bis',
   },
 
+  R146: {
+    requirement:
+      'Takes logout tokens at `POST /auth/backchannel-logout` as a form, from server to server: no cookie, no other origin, no other method, no other place for the token',
+    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.5',
+  },
+  R147: {
+    requirement:
+      'Believes a logout token only with the right signature, issuer and audience, fresh `iat` and `exp`, a `jti`, the logout event as an object, `sub` or `sid`, and no nonce',
+    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.6',
+  },
+  R148: {
+    requirement: 'Wants `typ: logout+jwt` (an old server can be exempted), so that no ID token signs anybody out',
+    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.4; ASVS 5.0, 10.5.5',
+  },
+  R149: {
+    requirement:
+      'Ends the one session that `sid` names, or all sessions of the user at that issuer when there is only `sub`',
+    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.7',
+  },
+  R150: {
+    requirement: 'Answers 200 or 400 to logout tokens, never cached',
+    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.8',
+  },
+  R152: {
+    requirement: 'Fetches keys at most five times a minute, however many forged tokens name keys that nobody has',
+    source: 'ASVS 5.0, 2.4.1',
+  },
+  R154: {
+    requirement: 'Counts no logout token twice: what begins after a logout outlives a replay of its token',
+    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.6',
+  },
   R200: {
     requirement:
       'Sets no cookie longer than the 4,096 bytes that a browser keeps; tokens that do not fit make the sign-in fail and say so, and never leave half a session',

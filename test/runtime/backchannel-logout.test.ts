@@ -41,7 +41,7 @@ describe('POST /auth/backchannel-logout', () => {
     await expect.poll(() => world.logged('backchannel.logout')).toMatchObject([{ provider: 'main', wholeUser: false }])
   })
 
-  test('with sub alone ends all sessions of that user', async () => {
+  test('R149 with sub alone ends all sessions of that user', async () => {
     const world = await startWorld()
     const [one, two, bob] = [world.browser(), world.browser(), world.browser()]
     await one.signIn()
@@ -53,7 +53,7 @@ describe('POST /auth/backchannel-logout', () => {
     expect((await bob.fetch('/api/orders')).status).toBe(200)
   })
 
-  test('does not end what begins later, and a replayed token ends nothing', async () => {
+  test('R154 does not end what begins later, and a replayed token ends nothing', async () => {
     const world = await startWorld()
     const browser = world.browser()
     await browser.signIn()

@@ -1,5 +1,5 @@
 // Attack: logout tokens that are forged, borrowed, stale or by the thousand, to sign people out or to tire the server.
-// R146 R147 R148 R149 R150 R152 R154
+// R146 R147 R148 R150 R152
 import { generateKeyPairSync } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { faultWorld } from '../support/fault-world.ts'
