@@ -6,9 +6,9 @@ import { type Storage, type StoreType, storeTypes } from './world.ts'
 export const usage = `npm run bench:refresh -- [options]
   --sessions N     sessions (default 1000)
   --parallel N     requests of each session, sent at once (default 50)
-  --overlap N      sessions at a time (default 20)
+  --overlap N      sessions at a time (default 20; 5 for durable-object, which is one thread)
   --store A,B      of redis, sqlite, durable-object (default all)
-  --storage A,B    of cookie, store (default cookie)
+  --storage A,B    of cookie, store (default cookie, and in storm both)
   --scenario A,B   of alone, storm, crash, crash-grace, restart (default all that the store has)
   --away SECONDS   how long redis is gone in restart (default 3)
   --latency MS     of the authorization server, and up to half of it more by chance (default 50)
@@ -21,12 +21,13 @@ export interface Run {
   readonly scenario: Scenario
   readonly store: StoreType
   readonly storage: Storage
+  /** Sessions at a time. */
+  readonly overlap: number
 }
 
 export interface Options {
   readonly sessions: number
   readonly parallel: number
-  readonly overlap: number
   /** Seconds. */
   readonly away: number
   /** Milliseconds. */
@@ -52,9 +53,9 @@ export function readOptions(args: readonly string[]): Options | undefined {
     options: {
       sessions: { type: 'string', default: '1000' },
       parallel: { type: 'string', default: '50' },
-      overlap: { type: 'string', default: '20' },
+      overlap: { type: 'string' },
       store: { type: 'string', default: storeTypes.join() },
-      storage: { type: 'string', default: 'cookie' },
+      storage: { type: 'string' },
       scenario: { type: 'string', default: scenarios.join() },
       away: { type: 'string', default: '3' },
       latency: { type: 'string', default: '50' },
@@ -64,17 +65,21 @@ export function readOptions(args: readonly string[]): Options | undefined {
   })
   if (values.help) return undefined
   const stores = chosen('store', values.store, storeTypes)
-  const storages = chosen('storage', values.storage, ['cookie', 'store'])
+  const storagesIn = (scenario: Scenario) =>
+    chosen('storage', values.storage ?? (scenario === 'storm' ? 'cookie,store' : 'cookie'), ['cookie', 'store'])
+  const overlapOf = (scenario: Scenario, store: StoreType) =>
+    scenario === 'alone' ? 1 : whole('overlap', values.overlap ?? (store === 'durable-object' ? '5' : '20'), 1)
   const runs = chosen('scenario', values.scenario, scenarios).flatMap((scenario) =>
     stores
       .filter((store) => possible[scenario].includes(store))
-      .flatMap((store) => storages.map((storage) => ({ scenario, store, storage }))),
+      .flatMap((store) =>
+        storagesIn(scenario).map((storage) => ({ scenario, store, storage, overlap: overlapOf(scenario, store) })),
+      ),
   )
   if (runs.length === 0) throw new RangeError('That scenario cannot happen with that store')
   return {
     sessions: whole('sessions', values.sessions, 2),
     parallel: whole('parallel', values.parallel, 1),
-    overlap: whole('overlap', values.overlap, 1),
     away: whole('away', values.away, 1),
     latency: whole('latency', values.latency, 0),
     runs,
