@@ -60,8 +60,10 @@ export interface Sessions {
   /**
    * Ends a session for good; returns the `Set-Cookie`s that delete it. Resolves, always, when all instances know or when
    * the store could not be told.
+   *
+   * @param last what is still to be done with the session once it is over, before its tokens are forgotten.
    */
-  end(session: Session): Promise<readonly string[]>
+  end(session: Session, last?: () => Promise<unknown>): Promise<readonly string[]>
   /** Ends a session of which only the id is known. */
   endById(id: string): Promise<void>
   /** Ends every session of the user of this one. @throws CoatcheckError `store_unavailable` */
@@ -256,13 +258,18 @@ export function createSessions(
       return () => clearInterval(timer)
     },
 
-    async end(session) {
-      const told = endByName([session.family])
-      await Promise.allSettled([told, holdings.forget(session)])
+    async end(session, last) {
+      await endByName([session.family]).catch(() => {})
+      await last?.().catch(() => {})
+      await holdings.forget(session.family).catch(() => {})
       return cookies.clearSession(session.cookieNames)
     },
 
-    endById: async (id) => endByName([await names.family(id)]),
+    async endById(id) {
+      const family = await names.family(id)
+      await endByName([family])
+      await holdings.forget(family)
+    },
     endUser: async ({ holding: { issuer, subject } }) => endByName(await names.user(issuer, subject)),
     endByName,
 

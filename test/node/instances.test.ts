@@ -171,6 +171,21 @@ describe.each(stores)('two instances with %s, tokens in the store,', (_, open) =
     expect(refreshes(pair.as)).toHaveLength(1)
     expect(pair.as.reuses).toEqual([])
   })
+
+  test('revoke at sign-out what the other has refreshed long ago', async () => {
+    const pair = await startPair(await open(), 'store', { refresh: { replayWindow: '1s' } })
+    const browser = await signInSpent(pair)
+    const copy = pair.copyAtTwo(browser)
+    expect((await copy.fetch('/auth/session')).json().authenticated).toBe(true)
+    let newest = ''
+    pair.as.behaviour.tokenResponse = (response) => {
+      newest = String(response.refresh_token)
+    }
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    await passed(1_300)
+    await copy.fetch('/auth/logout', { method: 'POST' })
+    await expect.poll(() => pair.as.to('/revoke').map(({ body }) => body.get('token'))).toContain(newest)
+  })
 })
 
 describe.each(['cookie', 'store'] as const)(
