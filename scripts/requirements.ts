@@ -26,6 +26,7 @@ const rfc = (number: number, section: string) => `RFC ${number}, section ${secti
 const asvs = (...ids: string[]) => `ASVS 5.0, ${ids.join(', ')}`
 const core = (section: string) => `OpenID Connect Core 1.0, section ${section}`
 const rpLogout = (section: string) => `OpenID Connect RP-Initiated Logout 1.0, section ${section}`
+const backChannelLogout = (section: string) => `OpenID Connect Back-Channel Logout 1.0, section ${section}`
 const topicsUpdate = (attack: string) => `draft-ietf-oauth-security-topics-update, ${attack}`
 const cookieDraft = (section: string) => `draft-ietf-httpbis-rfc6265bis, section ${section}`
 const layeredCookies = 'draft-ietf-httpbis-layered-cookies'
@@ -137,7 +138,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R023: {
     requirement:
-      'Tells the API the address of the client in `X-Forwarded-For`, and takes it from the connection, never from what the client says',
+      'Tells the API the address of the client in `X-Forwarded-For`, taken from the connection or from trusted proxies, never from what the client says',
     source: rfc(10017, '6.1.3.5'),
   },
   R024: {
@@ -214,7 +215,10 @@ export const requirements: Record<string, Requirement> = {
       'Answers a callback so that its code gets no further: 303 to another address, `Referrer-Policy: no-referrer`, `no-store`, and error pages that load nothing',
     source: and(rfc(9700, '4.2'), asvs('3.4.5', '14.2.1')),
   },
-  R043: { requirement: 'Redirects with 303 only, so that no browser sends a body again', source: rfc(9700, '4.12') },
+  R043: {
+    requirement: 'Redirects from its own endpoints with 303 only, so that no browser sends a body again',
+    source: rfc(9700, '4.12'),
+  },
   R044: {
     requirement:
       'Takes every endpoint from the metadata, and only if its issuer is exactly the configured one and its endpoints are https (or on loopback)',
@@ -423,7 +427,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R141: {
     requirement:
-      'Ends the session here before anybody else is asked: sign-out works whatever the authorization server does, and does not take long',
+      'Ends the session here whatever the authorization server does: it is over before sign-out is answered, and that does not take long',
     source: and(rpLogout('2'), asvs('7.4.1')),
   },
   R142: {
@@ -441,38 +445,38 @@ export const requirements: Record<string, Requirement> = {
       'Deletes the session, its left-over pieces and the sign-ins under way by the names and attributes that they were set with, and nothing of anybody else',
     source: 'draft-ietf-httpbis-rfc6265bis',
   },
-
   R146: {
     requirement:
-      'Takes logout tokens at `POST /auth/backchannel-logout` as a form, from server to server: no cookie, no other origin, no other method, no other place for the token',
-    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.5',
+      'Takes logout tokens only in the body of a form, at `/auth/backchannel-logout`, without cookies: not as JSON, as text or in the query',
+    source: backChannelLogout('2.5'),
   },
   R147: {
     requirement:
       'Believes a logout token only with the right signature, issuer and audience, fresh `iat` and `exp`, a `jti`, the logout event as an object, `sub` or `sid`, and no nonce',
-    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.6',
+    source: backChannelLogout('2.6'),
   },
   R148: {
     requirement: 'Wants `typ: logout+jwt` (an old server can be exempted), so that no ID token signs anybody out',
-    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.4; ASVS 5.0, 10.5.5',
+    source: and(backChannelLogout('2.4'), asvs('10.5.5')),
   },
   R149: {
     requirement:
       'Ends the one session that `sid` names, or all sessions of the user at that issuer when there is only `sub`',
-    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.7',
+    source: backChannelLogout('2.7'),
   },
   R150: {
-    requirement: 'Answers 200 or 400 to logout tokens, never cached',
-    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.8',
+    requirement: 'Answers a logout token that it does not believe, or none, with 400, `invalid_request` and `no-store`',
+    source: backChannelLogout('2.8'),
   },
   R152: {
     requirement: 'Fetches keys at most five times a minute, however many forged tokens name keys that nobody has',
-    source: 'ASVS 5.0, 2.4.1',
+    source: asvs('2.4.1'),
   },
   R154: {
     requirement: 'Counts no logout token twice: what begins after a logout outlives a replay of its token',
-    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.6',
+    source: backChannelLogout('2.6'),
   },
+
   R200: {
     requirement:
       'Sets no cookie longer than the 4,096 bytes that a browser keeps; tokens that do not fit make the sign-in fail and say so, and never leave half a session',
@@ -737,7 +741,7 @@ export const requirements: Record<string, Requirement> = {
 
   R620: {
     requirement:
-      'Sends its own answers with a policy that allows nothing, `nosniff`, `no-referrer`, `no-store`, and the same-origin resource policy, and its pages with the same-origin opener policy',
+      'Sends the answers that it makes itself with a policy that allows nothing, `nosniff`, `no-referrer`, `no-store`, and the same-origin resource policy, and its pages with the same-origin opener policy',
     source: asvs('3.4.3', '3.4.4', '3.4.5', '3.4.6', '3.4.8'),
   },
   R621: {
