@@ -145,6 +145,10 @@ export const requirements: Record<string, Requirement> = {
     requirement: 'Writes no body, query, token or user name of a call or sign-in into the log',
     source: rfc(10017, '6.1.3.4'),
   },
+  R025: {
+    requirement: 'Has no popup or frame helpers: nothing of it posts messages or opens windows',
+    source: rfc(9700, '4.17'),
+  },
   R026: {
     requirement: 'Treats sibling hosts as strangers, on routes without a session too: same site is not the same origin',
     source: rfc(10017, '6.1.3.3.1'),
@@ -301,6 +305,11 @@ export const requirements: Record<string, Requirement> = {
   R063: {
     requirement: 'Starts no sign-in in the open when pushing the request fails',
     source: and(rfc(9126, '2.3'), ownPolicy),
+  },
+  R082: {
+    requirement:
+      "Turns an API's `insufficient_user_authentication` into 401 `step_up_required` with an address for the stronger sign-in, whose `acr` is checked on return",
+    source: 'RFC 9470, section 3',
   },
   R084: {
     requirement:
@@ -468,9 +477,17 @@ export const requirements: Record<string, Requirement> = {
     requirement: 'Answers a logout token that it does not believe, or none, with 400, `invalid_request` and `no-store`',
     source: backChannelLogout('2.8'),
   },
+  R151: {
+    requirement: 'Ends a session everywhere within a second of a back-channel logout, also one that lives in cookies',
+    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.7',
+  },
   R152: {
     requirement: 'Fetches keys at most five times a minute, however many forged tokens name keys that nobody has',
     source: asvs('2.4.1'),
+  },
+  R153: {
+    requirement: 'Lets a back-channel logout beat a refresh that is under way',
+    source: asvs('15.4.2'),
   },
   R154: {
     requirement: 'Counts no logout token twice: what begins after a logout outlives a replay of its token',
@@ -727,6 +744,14 @@ export const requirements: Record<string, Requirement> = {
     requirement:
       'Leaves a copied cookie dead after sign-out, after a new sign-in, and when the authorization server ended the session',
     source: asvs('7.4.1'),
+  },
+  R608: {
+    requirement: 'Ends all sessions of a user at once, when the user or the authorization server says so',
+    source: asvs('7.4.2', '7.4.5', '7.5.2'),
+  },
+  R609: {
+    requirement: 'Refreshes once for any number of requests at several instances with one store',
+    source: asvs('15.4.1', '15.4.2'),
   },
   R610: { requirement: 'Refuses garbage in cookies within a few milliseconds', source: asvs('2.4.1') },
   R611: {
