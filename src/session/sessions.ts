@@ -162,7 +162,10 @@ export function createSessions(
     seen(session)
   }
 
-  const endByName = (marks: readonly string[]) => endings.end({ marks, before: now(), until: now() + absoluteTimeout })
+  const endByName = (marks: readonly string[], before = now()) =>
+    endings.end({ marks, before, until: now() + absoluteTimeout })
+  // An id is given once. No later session has it, so whatever the clock said of the instance where it began, it is over.
+  const endFamily = (family: string) => endByName([family], now() + absoluteTimeout)
 
   return {
     open(header, unsure) {
@@ -249,14 +252,14 @@ export function createSessions(
     },
 
     async end(session) {
-      const told = endByName([session.family])
+      const told = endFamily(session.family)
       await Promise.allSettled([told, holdings.forget(session)])
       return cookies.clearSession(session.cookieNames)
     },
 
-    endById: async (id) => endByName([await names.family(id)]),
+    endById: async (id) => endFamily(await names.family(id)),
     endUser: async ({ holding: { issuer, subject } }) => endByName(await names.user(issuer, subject)),
-    endByName,
+    endByName: (marks) => endByName(marks),
 
     cookiesFor({ marks, createdAt, newTicket, newHolding }) {
       if (newTicket === undefined && newHolding === undefined) return none
