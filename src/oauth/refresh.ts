@@ -33,6 +33,12 @@ export interface Refresher {
 const longestCatchUp = 8
 
 /**
+ * Who waits for somebody else's refresh looks again after this, in milliseconds: what changed between being refused the
+ * lease and listening for a change was not heard.
+ */
+const lookAgain = 500
+
+/**
  * The refresh of one token as this process knows it. Only settled values are shared: on Workers a promise may die with
  * the request that made it.
  */
@@ -90,7 +96,7 @@ export function createRefresher(
           await lease.release().catch(() => {})
         }
       }
-      await store.changed(key, deadline - now())
+      await store.changed(key, Math.min(deadline - now(), lookAgain))
       if (now() >= deadline) throw unavailable('timeout')
     }
   }
