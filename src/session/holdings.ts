@@ -92,7 +92,7 @@ export function createHoldings(
 
     async forget(key) {
       opened.delete(key.family)
-      if (mayMove) await store.delete(keyOf(key))
+      await store.delete(keyOf(key))
     },
   }
   return holdings

@@ -43,11 +43,15 @@ export interface Sessions {
    * @throws CoatcheckError `session_expired` when the new tokens do not fit any more
    */
   renew(session: Session, tokens: TokenSet): Promise<RenewedHolding>
-  /** Puts a new generation into the store, if that is where the session's tokens are. */
-  save(session: Session, renewed: RenewedHolding): Promise<void>
+  /**
+   * Puts a new generation into the store, if that is where the session's tokens are.
+   * @param unasked nobody waits for it who would bring it to the browser: then a session that lives in cookies leaves it
+   * in the store too, because the browser may come back at any time before the session ends.
+   */
+  save(session: Session, renewed: RenewedHolding, unasked: boolean): Promise<void>
   /** Opens a holding of this session that was sealed for another request or process. */
   unsealHolding(session: Session, seal: string): Promise<Holding | undefined>
-  /** What the store has of a session that it keeps; `undefined` for one that lives in cookies. */
+  /** What the store has of a session, if it has anything. */
   latest(session: Session): Promise<RenewedHolding | undefined>
   /** Puts a newer holding into an open session. An older one, or one of another session, changes nothing. */
   adopt(session: Session, newer: RenewedHolding): void
@@ -207,8 +211,8 @@ export function createSessions(
       return renewed
     },
 
-    async save(session, renewed) {
-      if (!holdings.fits(renewed.seal.length, session.ticketLength))
+    async save(session, renewed, unasked) {
+      if (unasked || !holdings.fits(renewed.seal.length, session.ticketLength))
         await holdings.write(renewed, session, session.endsAt)
     },
 
