@@ -89,9 +89,7 @@ describe('the source', () => {
   })
 
   test('R025 opens no windows and posts no messages: there is nothing to listen in on', () => {
-    expect(modules.filter(({ text }) => /postMessage|window\.open\(/.test(text)).map(({ file }) => file)).toEqual(
-      [],
-    )
+    expect(modules.filter(({ text }) => /postMessage|window\.open\(/.test(text)).map(({ file }) => file)).toEqual([])
   })
 
   test('never asks where it runs', () => {

@@ -93,7 +93,7 @@ export function createHoldings(
 
     async forget(family) {
       opened.delete(family)
-      if (mayMove) await store.delete(keyOf({ family }))
+      await store.delete(keyOf({ family }))
     },
   }
   return holdings

@@ -30,11 +30,15 @@ export interface Sessions {
    * @throws CoatcheckError `session_expired` when the new tokens do not fit any more
    */
   renew(session: Session, tokens: TokenSet): Promise<RenewedHolding>
-  /** Puts a new generation into the store, if that is where the session's tokens are. */
-  save(session: Session, renewed: RenewedHolding): Promise<void>
+  /**
+   * Puts a new generation into the store, if that is where the session's tokens are.
+   * @param unasked nobody waits for it who would bring it to the browser: then a session that lives in cookies leaves it
+   * in the store too, because the browser may come back at any time before the session ends.
+   */
+  save(session: Session, renewed: RenewedHolding, unasked: boolean): Promise<void>
   /** Opens a holding of this session that was sealed for another request or process. */
   unsealHolding(session: Session, seal: string): Promise<Holding | undefined>
-  /** What the store has of a session that it keeps; `undefined` for one that lives in cookies. */
+  /** What the store has of a session, if it has anything. */
   latest(session: Session): Promise<RenewedHolding | undefined>
   /** Puts a newer holding into an open session. An older one, or one of another session, changes nothing. */
   adopt(session: Session, newer: RenewedHolding): void
@@ -93,7 +97,10 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
     seen(session)
   }
 
-  const endByName = (marks: readonly string[]) => endings.end({ marks, before: now(), until: now() + absoluteTimeout })
+  const endByName = (marks: readonly string[], before = now()) =>
+    endings.end({ marks, before, until: now() + absoluteTimeout })
+  // An id is given once. No later session has it, so whatever the clock said of the instance where it began, it is over.
+  const endFamily = (family: string) => endByName([family], now() + absoluteTimeout)
 
   return {
     open: createOpening(config, parts),
@@ -129,8 +136,8 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
       return renewed
     },
 
-    async save(session, renewed) {
-      if (!holdings.fits(renewed.seal.length, session.ticketLength))
+    async save(session, renewed, unasked) {
+      if (unasked || !holdings.fits(renewed.seal.length, session.ticketLength))
         await holdings.write(renewed, session, session.endsAt)
     },
 
@@ -174,7 +181,7 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
     },
 
     async end(session, last) {
-      await endByName([session.family]).catch(() => {})
+      await endFamily(session.family).catch(() => {})
       await last?.().catch(() => {})
       await holdings.forget(session.family).catch(() => {})
       return cookies.clearSession(session.cookieNames)
@@ -182,11 +189,11 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
 
     async endById(id) {
       const family = await names.family(id)
-      await endByName([family])
+      await endFamily(family)
       await holdings.forget(family)
     },
     endUser: async ({ holding: { issuer, subject } }) => endByName(await names.user(issuer, subject)),
-    endByName,
+    endByName: (marks) => endByName(marks),
 
     cookiesFor({ marks, createdAt, newTicket, newHolding }) {
       if (newTicket === undefined && newHolding === undefined) return none
