@@ -63,9 +63,9 @@ describe('a session whose access token is over', () => {
     const world = await startWorld()
     const browser = await signedInWithExpiredToken(world)
     const oldest = browser.cookieHeader()
-    world.as.behaviour.expiresIn = 0.05
+    world.as.behaviour.expiresIn = 1
     await browser.fetch('/api/orders')
-    await passed(60)
+    await passed(1_050)
     world.as.behaviour.expiresIn = 300
     await browser.fetch('/api/orders')
     const late = await browser.fetch('/api/orders', { headers: { cookie: oldest } })
