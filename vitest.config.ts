@@ -9,11 +9,21 @@ export default defineConfig({
   test: {
     testTimeout: 20_000,
     hookTimeout: 60_000,
+    // Tests mostly wait, for time-outs and for each other's answers: more of them than there are cores.
+    maxWorkers: 3,
     expect: { poll: { timeout: 8_000 } },
     projects: [
       {
         extends: true,
         test: { name: 'node', include: ['test/**/*.test.ts'], env: { COATCHECK_TEST_RUNTIME: 'node' } },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'node, tokens in the store',
+          include: ['test/runtime/**/*.test.ts'],
+          env: { COATCHECK_TEST_RUNTIME: 'node', COATCHECK_TEST_STORAGE: 'store' },
+        },
       },
       {
         extends: true,

@@ -1,12 +1,15 @@
-// Makes what is published as a list from the source that decides it: the JSON Schema, and the tables in docs/.
+// Makes what is published as a list from the source that decides it: the JSON Schema, the tables in docs/, and the table
+// in SECURITY.md that leads from requirement to test.
 // `--check` writes nothing and fails when a file is not what it should be.
+import { readdirSync, readFileSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
 import * as z from 'zod'
 import { configSchema } from '../src/config.ts'
 import { errorCodes } from '../src/errors.ts'
 import { levels } from '../src/observability.ts'
 import { reasons } from '../src/reasons.ts'
+import { areas, type Requirement, requirements } from './requirements.ts'
 
 interface Schema {
   type?: string
@@ -131,11 +134,67 @@ ${Object.entries(reasons)
   .join('\n')}
 `
 
+/** Test files by the requirement that they mention in a title or a comment, in the order of their paths. */
+function testsByRequirement(folders: readonly string[]): Map<string, string[]> {
+  const files = folders.flatMap((folder) =>
+    readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((file) => `${folder}/${file}`),
+  )
+  const found = new Map<string, string[]>()
+  for (const file of files.filter((one) => one.endsWith('.ts')).sort()) {
+    for (const id of new Set(readFileSync(file, 'utf8').match(/\bR\d{3}\b/g))) {
+      found.set(id, [...(found.get(id) ?? []), file])
+    }
+  }
+  return found
+}
+
+/** A table for each area. @throws Error for a requirement that no test mentions, and for one that only a test knows. */
+export function requirementTables(
+  stated: Readonly<Record<string, Requirement>>,
+  tests: ReadonlyMap<string, readonly string[]>,
+): string {
+  const untested = Object.keys(stated).filter((id) => !tests.has(id))
+  if (untested.length > 0) throw new Error(`scripts/requirements.ts: no test mentions ${untested.join(', ')}`)
+  for (const [id, files] of tests) {
+    if (!Object.hasOwn(stated, id)) throw new Error(`${files.join(', ')}: ${id} is not in scripts/requirements.ts`)
+  }
+  const number = (id: string) => Number(id.slice(1))
+  const ids = Object.keys(stated).sort((one, other) => number(one) - number(other))
+  const link = (file: string) => `[${basename(file).replace(/(?:\.test|\.spec)?\.ts$/, '')}](${file})`
+  const row = (id: string) => {
+    const { requirement = '', source = '' } = stated[id] ?? {}
+    return `| ${id} | ${escaped(requirement)} | ${escaped(source)} | ${tests.get(id)?.map(link).join(', ')} |`
+  }
+  return areas
+    .map(([from, title], index): [string, string[]] => {
+      const end = areas[index + 1]?.[0] ?? Number.POSITIVE_INFINITY
+      return [title, ids.filter((id) => number(id) >= from && number(id) < end).map(row)]
+    })
+    .filter(([, rows]) => rows.length > 0)
+    .map(
+      ([title, rows]) =>
+        `### ${title}\n\n| id | requirement | source | tests |\n|---|---|---|---|\n${rows.join('\n')}\n`,
+    )
+    .join('\n')
+}
+
+/** A page that is written by hand, with what stands between two markers made anew. */
+function between(file: string, name: string, text: string): string {
+  const [start, end] = [`<!-- ${name} -->\n`, `<!-- /${name} -->\n`]
+  const [before, rest = ''] = readFileSync(file, 'utf8').split(start)
+  const [, after] = rest.split(end)
+  if (after === undefined) throw new Error(`${file}: has no place for ${name}`)
+  return before + start + text + end + after
+}
+
+const requirementTable = requirementTables(requirements, testsByRequirement(['e2e', 'test']))
+
 export const generated: Record<string, string> = {
   'schema/coatcheck.schema.json': `${JSON.stringify(jsonSchema, undefined, 2)}\n`,
   'docs/configuration.md': configuration,
   'docs/errors.md': errors,
   'docs/events.md': events,
+  'SECURITY.md': between('SECURITY.md', 'requirements', `\n${requirementTable}\n`),
 }
 
 async function main(): Promise<void> {

@@ -30,6 +30,7 @@ function run(suite: string, command: string, args: string[], env: Record<string,
 /** Vitest counts for itself; a report that is not there, or is empty, is a failure. */
 function vitest(): Outcome {
   const suite = 'unit, Node and workerd'
+  installRedis()
   const file = join(reports, 'vitest.json')
   const ok = run(suite, 'vitest', ['run', '--reporter=dot', '--reporter=json', `--outputFile.json=${file}`])
   const { numPassedTests: passed = 0, numTotalTests: total = 0 } = report(file)
@@ -55,16 +56,29 @@ function counted(suite: string, ok: boolean, passed: number, failed: number): Ou
   return { suite, passed, failed: isHonest ? failed : Math.max(1, failed) }
 }
 
+/** The tests of the Redis store need the real one; without it they fail and say so. */
+function installRedis(): void {
+  const isThere = () => spawnSync('redis-server', ['--version']).status === 0
+  if (isThere() || process.env.REDIS_URL) return
+  console.log('\nThere is no Redis yet. Installing one ...')
+  installPackage('stores', 'redis-server')
+  if (!isThere()) console.error('No Redis could be installed, so its suite fails. Install the package redis-server.')
+}
+
+/** Installs a Debian package where that can be done. */
+function installPackage(suite: string, name: string): void {
+  const asRoot = process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')
+  if (!asRoot) return
+  run(suite, 'apt-get', ['update', '-qq'])
+  run(suite, 'apt-get', ['install', '-y', '-qq', name])
+}
+
 /** Debian's Chromium where it is, else Playwright's own; installed now if there is neither. */
 function installBrowser(): boolean {
   const isThere = () => existsSync('/usr/bin/chromium') || existsSync(chromium.executablePath())
   if (isThere()) return true
   console.log('\nThere is no Chromium yet. Installing one ...')
-  const asRoot = process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')
-  if (asRoot) {
-    run('browser', 'apt-get', ['update', '-qq'])
-    run('browser', 'apt-get', ['install', '-y', '-qq', 'chromium'])
-  }
+  installPackage('browser', 'chromium')
   if (!isThere()) run('browser', 'playwright', ['install', 'chromium'])
   if (!isThere())
     console.error('No Chromium could be installed, so the browser suite fails. Install the package chromium.')

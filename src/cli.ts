@@ -3,11 +3,11 @@
 import { parseArgs } from 'node:util'
 import { readConfigFile } from './config-file.ts'
 import { ConfigError } from './config-reader.ts'
-import { serve } from './node.ts'
+import { type RunningServer, serve } from './node.ts'
 import { base64url } from './session/seal.ts'
 
 const usage = `Usage:
-  coatcheck serve --config FILE   serve on Node
+  coatcheck serve --config FILE   serve on Node; on SIGHUP session.keys are read again
   coatcheck check --config FILE   check a configuration, offline (exit 0, or 2 with every mistake)
   coatcheck keys [--number N]     make a session key, and say how to rotate
 
@@ -38,13 +38,24 @@ async function main(): Promise<number> {
   }
   const file = await readConfigFile(values.config, process.env)
   if (command === 'check') return say(`${values.config}: the configuration is good\n`)
+  const { config } = values
   const server = await serve(file.document, { root: file.root })
+  process.on('SIGHUP', () => void reload(server, config))
   await new Promise((resolve) => {
     process.once('SIGTERM', resolve)
     process.once('SIGINT', resolve)
   })
   await server.close()
   return exitCode.ok
+}
+
+/** Session keys from the same file, as it is now. A mistake in it changes nothing. */
+async function reload(server: RunningServer, path: string): Promise<void> {
+  try {
+    server.reloadKeys((await readConfigFile(path, process.env)).document)
+  } catch (error) {
+    process.stderr.write(`The session keys were not reloaded. ${(error as Error).message}\n`)
+  }
 }
 
 function keys(number = '1'): number {

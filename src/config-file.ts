@@ -6,7 +6,7 @@ import { dirname, resolve, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import stripJsonComments from 'strip-json-comments'
 import type { ConfigInput } from './config.ts'
-import { ConfigError, readConfig } from './config-reader.ts'
+import { ConfigError, readConfig, requireStore } from './config-reader.ts'
 
 export interface ConfigFile {
   readonly document: ConfigInput
@@ -27,14 +27,19 @@ export async function readConfigFile(path: string, env: Record<string, unknown>)
     /\.[cm]?[jt]s$/.test(file) ? await fromModule(file, path) : await fromJson(file, path)
   ) as ConfigInput
   // Whatever else is wrong, the mistakes that only a look at this machine shows are told too.
-  const found = [...mistakesOf(document, env), ...missingFiles(document, root), ...unsafe(env)]
+  const found = [
+    ...mistakesOf(document, env),
+    ...missingFiles(document, root),
+    ...storeMistakes(document, root),
+    ...unsafe(env),
+  ]
   if (found.length > 0) throw new ConfigError(found)
   return { document, root }
 }
 
 function mistakesOf(document: ConfigInput, env: Record<string, unknown>): readonly string[] {
   try {
-    readConfig(document, env)
+    requireStore(readConfig(document, env), 'Node')
     return []
   } catch (error) {
     if (error instanceof ConfigError) return error.mistakes
@@ -52,6 +57,13 @@ function missingFiles(document: ConfigInput, root: string): string[] {
   const isInside = file.startsWith(folder + sep)
   if (isInside && statSync(file, { throwIfNoEntry: false })?.isFile()) return []
   return ['spa.fallback: no such file in spa.dir']
+}
+
+/** What is wrong with the place of a store in a file. */
+function storeMistakes(document: ConfigInput, root: string): string[] {
+  const { store } = document ?? {}
+  if (store?.type !== 'sqlite' || typeof store.path !== 'string' || /\$\{/.test(store.path)) return []
+  return existsSync(dirname(resolve(root, store.path))) ? [] : ['store.path: its folder does not exist']
 }
 
 /** What in the environment would make everything else pointless. */
@@ -83,7 +95,8 @@ function resolveSelf(): { deregister(): void } {
 async function fromModule(file: string, path: string): Promise<unknown> {
   const hooks = resolveSelf()
   try {
-    const module = (await import(pathToFileURL(file).href)) as { default?: unknown }
+    // As it is now, also when it was loaded before.
+    const module = (await import(`${pathToFileURL(file).href}?${Date.now()}`)) as { default?: unknown }
     return module.default
   } catch (error) {
     throw new ConfigError([`${path}: cannot be loaded: ${error instanceof Error ? error.message : 'unknown error'}`])

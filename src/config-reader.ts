@@ -33,6 +33,21 @@ export function readConfig(document: unknown, env: Record<string, unknown> = {})
   return parsed.data
 }
 
+/** The stores that each platform has. */
+const storesOf = {
+  Node: ['memory', 'sqlite', 'redis'],
+  'Cloudflare Workers': ['memory', 'durable-object'],
+  'createCoatcheck() without a platform': ['memory'],
+}
+
+/** @throws ConfigError when the configured store is one that `platform` does not have */
+export function requireStore({ store }: Config, platform: keyof typeof storesOf): void {
+  const possible = storesOf[platform]
+  if (!possible.includes(store.type)) {
+    throw new ConfigError([`store.type: ${platform} has no ${store.type}, only ${possible.join(', ')}`])
+  }
+}
+
 function note(mistakes: Map<string, string>, at: string, what: string): void {
   if (!mistakes.has(at)) mistakes.set(at, what)
 }

@@ -136,6 +136,30 @@ export const upstreamUrl = readable(
   { format: 'uri', examples: ['https://orders.internal/v1'] },
 )
 
+/** Where a Redis is: `redis://user:password@host:port/database`. The value never appears in a message. */
+export const redisUrl = readable(
+  (value) => {
+    const url = URL.canParse(value) ? new URL(value) : undefined
+    if (!url || !/^rediss?:$/.test(url.protocol) || url.hostname === '') {
+      throw new Error('must be a URL such as "rediss://redis.internal:6379"')
+    }
+    if (!/^(\/\d*)?$/.test(url.pathname)) throw new Error('must have nothing but a database number as its path')
+    if (url.search || url.hash) throw new Error('must not have a query or fragment')
+    if (!isDecodable(url.username + url.password)) throw new Error('must have its user name and password URL-encoded')
+    return value
+  },
+  { format: 'uri', examples: ['rediss://redis.internal:6379'] },
+)
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** A path of this origin, such as `/signed-out`. */
 export const localPath = z
   .string('must be a string')

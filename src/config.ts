@@ -10,6 +10,7 @@ import {
   origin,
   portNumber,
   positiveDuration,
+  redisUrl,
   rule,
   sessionKey,
   text,
@@ -57,9 +58,36 @@ const session = rule(
 )
 
 const store = z
-  .discriminatedUnion('type', [z.strictObject({ type: z.literal('memory') })], {
-    error: 'must be {"type":"memory"}; other stores are not available in this version',
-  })
+  .discriminatedUnion(
+    'type',
+    [
+      z.strictObject({ type: z.literal('memory').describe('In one process or Workers isolate; gone with a restart.') }),
+      z.strictObject({
+        type: z.literal('sqlite').describe('In a file: for all processes of one machine, over restarts (Node only).'),
+        path: text.describe(
+          'The file, relative to the configuration file. It is made when it is missing, its folder is not. On a disk of this machine, not on a network.',
+        ),
+      }),
+      z.strictObject({
+        type: z
+          .literal('redis')
+          .describe('In Redis 6.2 or Valkey: for many machines (Node only; `npm install redis`).'),
+        url: redisUrl.describe(
+          'Where it is, with credentials and database if need be; `rediss:` for TLS. It should not evict: `maxmemory-policy noeviction`.',
+        ),
+        prefix: z
+          .string('must be a string')
+          .regex(/^[\w.:-]{1,64}$/, 'must be letters, digits, ".", ":", "_" and "-", at most 64')
+          .default('coatcheck')
+          .describe('What all names in Redis begin with. Applications that share a Redis need one each.'),
+      }),
+      z.strictObject({
+        type: z.literal('durable-object').describe('In Durable Objects: for all Workers isolates (Workers only).'),
+        binding: text.describe('Binding of the class `SessionObject`, which must be among `new_sqlite_classes`.'),
+      }),
+    ],
+    { error: 'must be memory, sqlite, redis or durable-object' },
+  )
   .prefault({ type: 'memory' })
 
 const refresh = z.strictObject({

@@ -1,5 +1,5 @@
 // Node as a platform: raw requests, undici to the upstreams, files from a folder, JSON lines on stdout.
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
@@ -7,26 +7,34 @@ import type { Context } from 'hono'
 import pino from 'pino'
 import send from 'send'
 import type { Config } from './config.ts'
+import { requireStore } from './config-reader.ts'
 import { nodeExchange } from './node-exchange.ts'
 import { type Log, logLine } from './observability.ts'
 import type { HeaderList, Platform } from './platform.ts'
 import { memoryStore } from './stores/memory.ts'
+import { type RedisState, redisStore } from './stores/redis.ts'
+import { sqliteStore } from './stores/sqlite.ts'
+import type { Store } from './stores/store.ts'
 import { undiciTransport } from './upstream/undici.ts'
 
 /** How long the end waits for what runs behind the answers. Milliseconds. */
 const closeTime = 10_000
 
 export interface NodePlatform extends Platform {
+  /** Resolves once it can be used. @throws Error saying what has to be installed */
+  ready(): Promise<void>
   /** Finishes what runs behind the answers and closes connections. */
   close(): Promise<void>
 }
 
 /**
  * The platform of `coatcheck serve`.
- * @param root folder that `spa.dir` is relative to.
+ * @param root folder that `spa.dir` and `store.path` are relative to.
+ * @throws ConfigError for a store that Node does not have; Error saying what is wrong with the file of the store
  */
 export function nodePlatform(config: Config, { log, root }: { log: Log; root: string }): NodePlatform {
   const now = Date.now
+  const { store, loaded, close: closeStore } = openStore(config, { log, root, now })
   const { transport, close } = undiciTransport()
   const background = new Set<Promise<unknown>>()
   const dir = config.spa && join(root, config.spa.dir)
@@ -34,22 +42,44 @@ export function nodePlatform(config: Config, { log, root }: { log: Log; root: st
     now,
     fetch: (url, init) => fetch(url, init as RequestInit),
     transport,
-    store: memoryStore(now),
+    store,
     log,
     waitUntil(work) {
       const tracked = work.catch(() => {}).finally(() => background.delete(tracked))
       background.add(tracked)
     },
     exchange: (c: Context<{ Bindings: HttpBindings }>) => nodeExchange(c.env),
+    ready: async () => loaded,
     async close() {
       // What runs behind the answers may begin more of it.
       const deadline = now() + closeTime
       while (background.size > 0 && now() < deadline) await Promise.race([...background, setTimeout(100)])
       await close()
+      await closeStore?.()
     },
   }
   if (dir !== undefined) platform.asset = (c, path, headers) => sendFile(c, path, headers, dir)
   return platform
+}
+
+interface OpenedStore {
+  store: Store
+  loaded?: Promise<void>
+  close?: () => Promise<void>
+}
+
+function openStore(config: Config, { log, root, now }: { log: Log; root: string; now: () => number }): OpenedStore {
+  requireStore(config, 'Node')
+  const settings = config.store
+  if (settings.type === 'sqlite') {
+    const store = sqliteStore(resolve(root, settings.path), now)
+    return { store, close: store.close }
+  }
+  if (settings.type !== 'redis') return { store: memoryStore(now) }
+  const tell = (state: RedisState) =>
+    log(state === 'ready' ? { event: 'store.ready' } : { event: 'store.unavailable', reason: `store_${state}` })
+  const store = redisStore(settings.url, { prefix: settings.prefix, tell })
+  return { store, loaded: store.loaded, close: store.close }
 }
 
 /** Writes events as JSON lines to stdout, without making a request wait for it. */

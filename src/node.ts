@@ -9,11 +9,11 @@ import { problem, strictTransport } from './answers.ts'
 import { type Coatcheck, createCoatcheck } from './app.ts'
 import type { ConfigInput } from './config.ts'
 import { unsafe } from './config-file.ts'
-import { ConfigError } from './config-reader.ts'
+import { ConfigError, readConfig } from './config-reader.ts'
 import type { ErrorCode } from './errors.ts'
 import { nodeExchange } from './node-exchange.ts'
 import { type NodePlatform, nodePlatform, stdoutLog } from './node-platform.ts'
-import { isLogged, type Log } from './observability.ts'
+import { isLogged, type Log, type LogEvent } from './observability.ts'
 import type { Reason } from './reasons.ts'
 import { canonicalTarget } from './upstream/routes.ts'
 
@@ -31,7 +31,7 @@ const drainTime = 8_000
 export interface ServeOptions {
   /** Source of `${NAME}` in the configuration. Default: `process.env`. */
   env?: Record<string, unknown>
-  /** Folder that `spa.dir` is relative to. Default: the current one. */
+  /** Folder that `spa.dir` and `store.path` are relative to. Default: the current one. */
   root?: string
   /** Takes the events instead of stdout. */
   log?: Log
@@ -43,6 +43,13 @@ export interface RunningServer {
   /** Where it listens, such as `http://127.0.0.1:3000`. */
   readonly url: string
   readonly coatcheck: Coatcheck
+  /**
+   * Goes on with the session keys of another version of the document, without a restart and without signing anybody out
+   * whose key is still among them. Nothing else in it counts.
+   *
+   * @throws ConfigError with every mistake; the old keys then stay
+   */
+  reloadKeys(document: ConfigInput): void
   /** Stops accepting, lets requests finish for up to eight seconds, then closes everything. */
   close(): Promise<void>
 }
@@ -50,7 +57,8 @@ export interface RunningServer {
 /**
  * Serves coatcheck over HTTP on `listen` of its configuration.
  *
- * @throws ConfigError with every mistake of the configuration; the system's error when the address cannot be had.
+ * @throws ConfigError with every mistake of the configuration; Error when its store cannot be opened; the system's error
+ * when the address cannot be had.
  */
 export async function serve(document: ConfigInput, options: ServeOptions = {}): Promise<RunningServer> {
   const env = options.env ?? process.env
@@ -65,10 +73,10 @@ export async function serve(document: ConfigInput, options: ServeOptions = {}): 
       if (config.admin) metrics = createMetrics()
       platform = nodePlatform(config, {
         root: options.root ?? '.',
-        log: (event) => {
+        log: listeningFirst((event) => {
           metrics?.count(event)
           if (isLogged(event, config.log.level)) write(event)
-        },
+        }),
       })
       return platform
     },
@@ -79,9 +87,11 @@ export async function serve(document: ConfigInput, options: ServeOptions = {}): 
   const servers = [{ server, address: listen }]
   if (admin && metrics) servers.push({ server: createAdminServer(admin, metrics) as Server, address: admin.listen })
   try {
+    await platform?.ready()
     for (const { server, address } of servers) await listening(server, address)
   } catch (error) {
     for (const { server } of servers) server.close()
+    await platform?.close()
     throw error
   }
   const url = urlOf(server.address() as AddressInfo)
@@ -91,12 +101,29 @@ export async function serve(document: ConfigInput, options: ServeOptions = {}): 
   return {
     url,
     coatcheck,
+    reloadKeys(next) {
+      const { keys } = readConfig(next, env).session
+      coatcheck.reloadKeys(keys)
+      log({ event: 'keys.reloaded', numbers: keys.map(({ id }) => id) })
+    },
     async close() {
       log({ event: 'server.stopping' })
       await Promise.all(servers.map(({ server }) => drain(server)))
       await platform?.close()
       log({ event: 'server.stopped' })
     },
+  }
+}
+
+/** Holds back what happens until `server.listening`, which is the first that is told. */
+function listeningFirst(log: Log): Log {
+  let early: LogEvent[] | undefined = []
+  return (event) => {
+    if (early && event.event !== 'server.listening') return void early.push(event)
+    log(event)
+    const heldBack = early ?? []
+    early = undefined
+    for (const one of heldBack) log(one)
   }
 }
 

@@ -5,10 +5,13 @@ import { type Reason, reasons } from './reasons.ts'
 /** Every event. `session` is the public id of a session, `provider` and `route` are names from the configuration. */
 export type LogEvent =
   | { event: 'server.listening'; url: string }
+  | { event: 'keys.reloaded'; numbers: readonly number[] }
   | { event: 'server.stopping' }
   | { event: 'server.stopped' }
   | { event: 'provider.ready'; provider: string }
   | { event: 'provider.unavailable'; provider: string; reason: Reason }
+  | { event: 'store.ready' }
+  | { event: 'store.unavailable'; reason: Reason }
   | { event: 'login.started'; provider: string }
   | { event: 'login.asked'; reason: Reason }
   | { event: 'login.completed'; provider: string; session: string; cookieBytes: number }
@@ -22,7 +25,7 @@ export type LogEvent =
   | { event: 'refresh.completed'; provider: string; session: string; generation: number; milliseconds: number }
   | { event: 'refresh.failed'; provider: string; session: string; reason: Reason; sessionKept: boolean }
   | { event: 'userinfo.failed'; provider: string; reason: Reason }
-  | { event: 'store.unavailable'; reason: Reason }
+  | { event: 'store.failed'; reason: Reason }
   | { event: 'upstream.failed'; route: string; code: ErrorCode; reason: Reason }
   | { event: 'upstream.token_refused'; route: string; reason: Reason }
   | { event: 'client.gone'; route: string }
@@ -37,10 +40,13 @@ export type Level = 'debug' | 'info' | 'warn' | 'error'
 /** How severe each event is. */
 export const levels: Record<EventName, Level> = {
   'server.listening': 'info',
+  'keys.reloaded': 'info',
   'server.stopping': 'info',
   'server.stopped': 'info',
   'provider.ready': 'info',
   'provider.unavailable': 'error',
+  'store.ready': 'info',
+  'store.unavailable': 'error',
   'login.started': 'info',
   'login.asked': 'info',
   'login.completed': 'info',
@@ -54,7 +60,7 @@ export const levels: Record<EventName, Level> = {
   'refresh.completed': 'info',
   'refresh.failed': 'warn',
   'userinfo.failed': 'warn',
-  'store.unavailable': 'error',
+  'store.failed': 'error',
   'upstream.failed': 'warn',
   'upstream.token_refused': 'warn',
   'client.gone': 'debug',

@@ -90,6 +90,8 @@ export const reasons = {
   client_gone: 'The browser went away before the upstream answered.',
   // Ourselves
   store_failed: 'The store could not answer.',
+  store_unreachable: 'The store cannot be reached, or does not answer. It is tried again until it can.',
+  store_refused: 'The store does not accept the credentials of its URL.',
   unexpected: 'A defect in coatcheck, or in something it was given; the error class is in `error`.',
 } as const satisfies Record<string, string>
 

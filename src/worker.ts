@@ -3,9 +3,12 @@ import { waitUntil } from 'cloudflare:workers'
 import type { Context } from 'hono'
 import { type Coatcheck, createCoatcheck } from './app.ts'
 import type { Config, ConfigInput } from './config.ts'
+import { ConfigError, requireStore } from './config-reader.ts'
 import { isLogged, logLine } from './observability.ts'
 import type { HeaderList, Platform } from './platform.ts'
+import { durableObjectStore } from './stores/durable-object.ts'
 import { memoryStore } from './stores/memory.ts'
+import type { Store } from './stores/store.ts'
 import { fetchTransport } from './upstream/fetch.ts'
 import { webExchange } from './web-platform.ts'
 
@@ -34,6 +37,7 @@ export function createWorker(document?: ConfigInput): {
   }
 }
 
+export { SessionObject } from './stores/durable-object.ts'
 export default createWorker()
 
 function configFrom({ COATCHECK_CONFIG: config }: WorkerBindings): ConfigInput {
@@ -43,7 +47,8 @@ function configFrom({ COATCHECK_CONFIG: config }: WorkerBindings): ConfigInput {
   return typeof config === 'string' ? (JSON.parse(config) as ConfigInput) : config
 }
 
-function workerPlatform(config: Config, { ASSETS }: WorkerBindings): Platform {
+function workerPlatform(config: Config, env: WorkerBindings): Platform {
+  const { ASSETS } = env
   const now = Date.now
   const platform: Platform = {
     now,
@@ -52,7 +57,7 @@ function workerPlatform(config: Config, { ASSETS }: WorkerBindings): Platform {
       (request) => fetch(request),
       (body, length) => body.pipeThrough(new FixedLengthStream(length)),
     ),
-    store: memoryStore(now),
+    store: storeFrom(config, env),
     log: (event) => {
       if (isLogged(event, config.log.level)) console.log(JSON.stringify(logLine(event, now())))
     },
@@ -61,6 +66,21 @@ function workerPlatform(config: Config, { ASSETS }: WorkerBindings): Platform {
   }
   if (ASSETS) platform.asset = (c, path, headers) => assetFrom(ASSETS, c, path, headers)
   return platform
+}
+
+function storeFrom(config: Config, env: WorkerBindings): Store {
+  requireStore(config, 'Cloudflare Workers')
+  const { store } = config
+  if (store.type !== 'durable-object') return memoryStore()
+  const namespace = env[store.binding]
+  if (!isNamespace(namespace)) {
+    throw new ConfigError(['store.binding: the Worker has no Durable Objects bound by this name'])
+  }
+  return durableObjectStore(namespace)
+}
+
+function isNamespace(binding: unknown): binding is DurableObjectNamespace {
+  return typeof binding === 'object' && binding !== null && 'idFromName' in binding
 }
 
 async function assetFrom(

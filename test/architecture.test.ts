@@ -10,7 +10,9 @@ const modules = readdirSync('src', { recursive: true, encoding: 'utf8' })
     const imports = [...text.matchAll(/^(?:import|export)\s+(type\s)?([^'"]*?from\s+)?['"]([^'"]+)['"]/gms)].map(
       ([, type, , from = '']) => ({ from, isType: type !== undefined }),
     )
-    return { file, text, imports }
+    // What is loaded only when it is needed, or only named as a type, belongs somewhere too.
+    const later = [...text.matchAll(/(?:import|getBuiltinModule)\(['"]([^'"]+)['"]\)/g)].map(([, from = '']) => from)
+    return { file, text, imports, later }
   })
 
 const valueImports = (file: string) =>
@@ -48,16 +50,19 @@ describe('the source', () => {
     ['zod', /^config(-provider|-route|-values|-reader)?\.ts$/],
     ['pino', /^node-platform\.ts$/],
     ['send', /^node-platform\.ts$/],
+    ['redis', /^stores\/redis\.ts$/],
     ['prom-client', /^admin\.ts$/],
     ['rate-limiter-flexible', /^upstream\/rate-limit\.ts$/],
     ['@hono/node-server', /^(node|node-exchange|node-platform|admin|upstream\/undici)\.ts$/],
-    ['node:', /^(node|node-platform|node-exchange|cli|config-file|admin|upstream\/undici)\.ts$/],
-    ['cloudflare:', /^worker\.ts$/],
+    ['node:', /^(node|node-platform|node-exchange|cli|config-file|admin|upstream\/undici|stores\/sqlite(-file)?)\.ts$/],
+    ['cloudflare:', /^(worker|stores\/durable-object)\.ts$/],
   ])('names %s only where it belongs', (vendor, where) => {
     const elsewhere = modules.filter(
-      ({ file, imports }) =>
+      ({ file, imports, later }) =>
         !where.test(file) &&
-        imports.some(({ from }) => from === vendor || from.startsWith(vendor.endsWith(':') ? vendor : `${vendor}/`)),
+        [...imports.map(({ from }) => from), ...later].some(
+          (from) => from === vendor || from.startsWith(vendor.endsWith(':') ? vendor : `${vendor}/`),
+        ),
     )
     expect(elsewhere.map(({ file }) => file)).toEqual([])
   })
@@ -69,7 +74,9 @@ describe('the source', () => {
       [],
     )
     expect(
-      loaded.filter((one) => /^(node|node-platform|node-exchange|cli|config-file|admin)\.ts$|undici/.test(one)),
+      loaded.filter((one) =>
+        /^(node|node-platform|node-exchange|cli|config-file|admin)\.ts$|undici|sqlite|redis/.test(one),
+      ),
     ).toEqual([])
   })
 
@@ -79,6 +86,12 @@ describe('the source', () => {
 
   test('lets the library be loaded without Node', () => {
     expect([...closure('index.ts')].filter((one) => one.startsWith('node:'))).toEqual([])
+  })
+
+  test('R025 opens no windows and posts no messages: there is nothing to listen in on', () => {
+    expect(modules.filter(({ text }) => /postMessage|window\.open\(/.test(text)).map(({ file }) => file)).toEqual(
+      [],
+    )
   })
 
   test('never asks where it runs', () => {

@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { createCoatcheck } from '../src/app.ts'
 import type { ConfigInput } from '../src/config.ts'
 import { ConfigError, readConfig } from '../src/config-reader.ts'
 import { sessionKey } from './support/coatcheck.ts'
@@ -61,6 +62,27 @@ describe('readConfig()', () => {
       timeout: 30_000,
       bodyLimit: 10_485_760,
     })
+  })
+
+  test.each<[ConfigInput['store'], object]>([
+    [
+      { type: 'sqlite', path: 'store.db' },
+      { type: 'sqlite', path: 'store.db' },
+    ],
+    [
+      { type: 'redis', url: 'rediss://user:p%40ss@redis.internal:6380/2' },
+      { type: 'redis', url: 'rediss://user:p%40ss@redis.internal:6380/2', prefix: 'coatcheck' },
+    ],
+    [
+      { type: 'redis', url: 'redis://[::1]:6379', prefix: 'team:app' },
+      { type: 'redis', url: 'redis://[::1]:6379', prefix: 'team:app' },
+    ],
+    [
+      { type: 'durable-object', binding: 'SESSIONS' },
+      { type: 'durable-object', binding: 'SESSIONS' },
+    ],
+  ])('reads the store %j', (store, expected) => {
+    expect(readConfig({ ...good(), store }).store).toEqual(expected)
   })
 
   test('names every mistake at once, each with its path', () => {
@@ -227,6 +249,63 @@ describe('readConfig()', () => {
     ],
     ['a short admin token', (c) => (c.admin = { token: 'short' }), 'admin.token: must have at least 16 characters'],
     [
+      'a store without a type',
+      (c) => (c.store = { url: 'redis://localhost' }),
+      'store.type: must be memory, sqlite, redis or durable-object',
+    ],
+    [
+      'a store of an unknown type',
+      (c) => (c.store = { type: 'mysql' }),
+      'store.type: must be memory, sqlite, redis or durable-object',
+    ],
+    [
+      'a setting of another type of store',
+      (c) => (c.store = { type: 'memory', path: 'store.db' }),
+      'store.path: is not a setting',
+    ],
+    ['an SQLite store without a file', (c) => (c.store = { type: 'sqlite' }), 'store.path: is required'],
+    [
+      'an SQLite store with an empty path',
+      (c) => (c.store = { type: 'sqlite', path: '' }),
+      'store.path: must not be empty',
+    ],
+    ['a Redis store without an address', (c) => (c.store = { type: 'redis' }), 'store.url: is required'],
+    [
+      'a Redis store at an address that is none',
+      (c) => (c.store = { type: 'redis', url: 'localhost:6379' }),
+      'store.url: must be a URL such as "rediss://redis.internal:6379"',
+    ],
+    [
+      'a Redis store at an http address',
+      (c) => (c.store = { type: 'redis', url: 'http://localhost:6379' }),
+      'store.url: must be a URL such as "rediss://redis.internal:6379"',
+    ],
+    [
+      'a Redis database that is no number',
+      (c) => (c.store = { type: 'redis', url: 'redis://localhost:6379/sessions' }),
+      'store.url: must have nothing but a database number as its path',
+    ],
+    [
+      'a Redis address with a query',
+      (c) => (c.store = { type: 'redis', url: 'redis://localhost:6379?tls=1' }),
+      'store.url: must not have a query or fragment',
+    ],
+    [
+      'a Redis password that is not URL-encoded',
+      (c) => (c.store = { type: 'redis', url: 'redis://:100%sure@localhost' }),
+      'store.url: must have its user name and password URL-encoded',
+    ],
+    [
+      'a prefix that would change the slots of a Redis cluster',
+      (c) => (c.store = { type: 'redis', url: 'redis://localhost', prefix: '{a}' }),
+      'store.prefix: must be letters, digits, ".", ":", "_" and "-", at most 64',
+    ],
+    [
+      'a store in Durable Objects without their binding',
+      (c) => (c.store = { type: 'durable-object' }),
+      'store.binding: is required',
+    ],
+    [
       'what this version cannot do',
       (c) => (c.providers[0].dpop = true),
       'providers[0].dpop: dpop is not available in this version',
@@ -298,9 +377,17 @@ describe('readConfig()', () => {
       config.providers[0].scope = secret
       config.publicUrl = `https://x:${secret}@y`
       config.admin = { token: secret, listen: secret }
+      config.store = { type: 'redis', url: `redis://:${secret}@host/${secret}` }
       config.routes[0].upstream = `ftp://${secret}`
     })
     expect(found.length).toBeGreaterThan(4)
     expect(found.join()).not.toContain(secret)
   })
+})
+
+test('createCoatcheck() without a platform refuses every store but memory', () => {
+  const store = { type: 'redis', url: 'redis://localhost' } as const
+  expect(() => createCoatcheck({ ...good(), store })).toThrow(
+    'store.type: createCoatcheck() without a platform has no redis, only memory',
+  )
 })

@@ -1,7 +1,39 @@
 import { readFileSync } from 'node:fs'
-import { expect, test } from 'vitest'
-import { generated } from '../scripts/generate.ts'
+import { describe, expect, test } from 'vitest'
+import { generated, requirementTables } from '../scripts/generate.ts'
 
 test.each(Object.entries(generated))('%s is what `npm run generate` makes of the source', (file, content) => {
   expect(readFileSync(file, 'utf8')).toBe(content)
+})
+
+// Four digits: these ids are not those of requirements that this file would test.
+describe('the table of requirements', () => {
+  const stated = {
+    R0500: { requirement: 'Forwards a | b', source: 'RFC 1, section 2' },
+    R0002: { requirement: 'Does one thing', source: 'own policy' },
+  }
+
+  test('leads from each to its tests, by number, under the heading of its area', () => {
+    const tests = new Map([
+      ['R0500', ['test/security/one.node.test.ts', 'e2e/two.spec.ts']],
+      ['R0002', ['test/security/one.node.test.ts']],
+    ])
+    const lines = requirementTables(stated, tests).split('\n')
+    expect(lines.filter((line) => /^\| R/.test(line))).toEqual([
+      '| R0002 | Does one thing | own policy | [one.node](test/security/one.node.test.ts) |',
+      '| R0500 | Forwards a \\| b | RFC 1, section 2 | [one.node](test/security/one.node.test.ts), [two](e2e/two.spec.ts) |',
+    ])
+    expect(lines.filter((line) => line.startsWith('### '))).toHaveLength(2)
+  })
+
+  test('is not made while one of them has no test', () => {
+    expect(() => requirementTables(stated, new Map([['R0002', ['test/one.test.ts']]]))).toThrow(
+      /no test mentions R0500/,
+    )
+  })
+
+  test('is not made while a test mentions one that is not stated', () => {
+    const tests = new Map(['R0002', 'R0500', 'R0501'].map((id) => [id, ['test/one.test.ts']]))
+    expect(() => requirementTables(stated, tests)).toThrow('test/one.test.ts: R0501 is not in scripts/requirements.ts')
+  })
 })

@@ -85,6 +85,29 @@ describe('the packed package', () => {
     })
   })
 
+  test('says what to install for a store of type redis', async () => {
+    const config = {
+      publicUrl: 'http://localhost:3000',
+      session: { keys: [sessionKey()] },
+      store: { type: 'redis', url: 'redis://127.0.0.1:9' },
+      providers: [
+        {
+          id: 'main',
+          issuer: 'https://as.invalid',
+          clientId: 'app',
+          clientAuth: { method: 'client_secret_basic', secret: 'x' },
+        },
+      ],
+    }
+    await writeFile(join(project, 'redis.json'), JSON.stringify(config))
+    const command = ['node_modules/coatcheck/dist/cli.js', 'serve', '--config', 'redis.json']
+    const { code, stderr } = await run(process.execPath, command, { cwd: project }).catch((error) => error)
+    expect(code).toBe(1)
+    expect(stderr).toBe(
+      'coatcheck cannot start: A store of type redis needs the package redis, which is not installed: npm install redis@6\n',
+    )
+  })
+
   test('has a command that npm links', async () => {
     const { stdout } = await run(join(project, 'node_modules/.bin/coatcheck'), ['keys'], {
       env: { ...process.env, PATH: `${resolve('node_modules/.bin')}:${process.env.PATH}` },

@@ -91,6 +91,8 @@ export function createRefresher(
     // With any other the cache would keep the time in a timer, which on Workers dies with the request.
     ttlResolution: 0,
   })
+  /** Until when some token is remembered that was replaced before its time. Almost always over: then nobody looks. */
+  let refusedUntil = 0
   const successors = createSuccessors(replayWindow, { sessions, platform })
   const breakers = new Map([...relyingParties.keys()].map((id) => [id, createBreaker(now)]))
 
@@ -243,7 +245,9 @@ export function createRefresher(
 
   return {
     ensureFresh(session) {
-      // Also a token that looks good may have been refused and replaced already.
+      const isOld = isStale(session.holding.tokens, now())
+      // A token that looks good may have been refused and replaced already.
+      if (!isOld && now() >= refusedUntil) return undefined
       const flight = catchUp(session)
       return isStale(session.holding.tokens, now()) ? freshen(session, flight) : undefined
     },
@@ -265,7 +269,9 @@ export function createRefresher(
 
     async renewRefused(session, refused, unasked) {
       catchUp(session)
-      if (session.holding.tokens.accessToken === refused) await renewNow(session, unasked === 'unasked')
+      if (session.holding.tokens.accessToken !== refused) return
+      refusedUntil = now() + flights.ttl
+      await renewNow(session, unasked === 'unasked')
     },
   }
 }

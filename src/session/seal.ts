@@ -140,7 +140,8 @@ async function passwords(ring: readonly Password[], half: string): Promise<Recor
 /** HMAC-SHA-256 as base64url. With a secret that nobody can guess as the key it tells nothing about the text. */
 export async function keyedHash(secret: string, text: string): Promise<string> {
   const algorithm = { name: 'HMAC', hash: 'SHA-256' }
-  const key = await crypto.subtle.importKey('raw', encoder.encode(secret), algorithm, false, ['sign'])
+  // Never empty, which WebCrypto would not take.
+  const key = await crypto.subtle.importKey('raw', encoder.encode(`v1 ${secret}`), algorithm, false, ['sign'])
   return base64url(new Uint8Array(await crypto.subtle.sign('HMAC', key, encoder.encode(text))))
 }
 

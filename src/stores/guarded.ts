@@ -18,7 +18,7 @@ export function guarded(store: Store, { log, now }: { log: Log; now: () => numbe
   const failed = (error: unknown): never => {
     if (now() - mentionedAt >= mentionEvery) {
       mentionedAt = now()
-      log({ event: 'store.unavailable', reason: 'store_failed' })
+      log({ event: 'store.failed', reason: 'store_failed' })
     }
     throw new CoatcheckError('store_unavailable', 'store_failed', { retryAfter }, error)
   }

@@ -1,14 +1,13 @@
 // A store for one process (or one Workers isolate). Nothing survives a restart.
 import { LRUCache } from 'lru-cache'
+import { pageSize } from './patience.ts'
 import type { Lease, Store } from './store.ts'
+import { createWaiting } from './waiting.ts'
 
 /** Beyond this the entries that were not used for longest are forgotten, so that nobody can fill the memory. Bytes. */
 const capacity = 128 * 1_024 * 1_024
 /** What an entry takes besides its text, roughly. Bytes. */
 const overhead = 200
-
-/** Entries of a log that are given at once. */
-const pageSize = 1_000
 
 /** Where the entries numbered above `at` begin; they are in order, and searched from the end, where the reader is. */
 function firstAfter(entries: readonly { at: number }[], at: number): number {
@@ -25,7 +24,7 @@ export function memoryStore(now: () => number = Date.now): Store {
   })
   const leases = new Map<string, { fence: number; until: number }>()
   const logs = new Map<string, { entries: { at: number; entry: string; until: number }[]; next: number }>()
-  const waiting = new Map<string, Set<() => void>>()
+  const { wait, wake } = createWaiting()
   let fences = 0
 
   function heldLease(key: string): { fence: number; until: number } | undefined {
@@ -40,12 +39,6 @@ export function memoryStore(now: () => number = Date.now): Store {
     if (ttl > 0) values.set(key, value, { ttl })
     else values.delete(key)
     wake(key)
-  }
-
-  function wake(key: string): void {
-    const woken = waiting.get(key)
-    waiting.delete(key)
-    for (const resume of woken ?? []) resume()
   }
 
   return {
@@ -82,20 +75,7 @@ export function memoryStore(now: () => number = Date.now): Store {
         },
       }
     },
-    changed(key, timeout) {
-      return new Promise((resolve) => {
-        const all = waiting.get(key) ?? new Set()
-        waiting.set(key, all)
-        const resume = () => {
-          clearTimeout(timer)
-          all.delete(resume)
-          if (all.size === 0 && waiting.get(key) === all) waiting.delete(key)
-          resolve()
-        }
-        const timer = setTimeout(resume, timeout)
-        all.add(resume)
-      })
-    },
+    changed: wait,
     async append(name, entry, ttl) {
       const log = logs.get(name) ?? { entries: [], next: 1 }
       logs.set(name, log)

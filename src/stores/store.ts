@@ -53,6 +53,12 @@ export interface Store {
   healthy(): Promise<boolean>
 }
 
+/** A store that holds something open: a file, a connection. */
+export interface OpenStore extends Store {
+  /** Finishes what is under way and lets go. Whoever waits is woken; later calls reject. */
+  close(): Promise<void>
+}
+
 /** A piece of a log. */
 export interface LogPage {
   readonly entries: readonly string[]
@@ -68,4 +74,10 @@ export interface Lease {
   renew(ttl: number): Promise<boolean>
   /** Gives the lease back, if it is still held. */
   release(): Promise<void>
+}
+
+/** What stands before the first `/` of a key, or all of a key without one. */
+export function familyOf(key: string): string {
+  const end = key.indexOf('/')
+  return end === -1 ? key : key.slice(0, end)
 }

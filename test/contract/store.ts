@@ -20,6 +20,7 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
       const store = await open()
       await store.set('a', '1', 60_000)
       await store.set('a', '2', 0)
+      await passed(10)
       expect(await store.get('a')).toBeUndefined()
     })
 
@@ -61,6 +62,41 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
       await store.set(odd, odd.repeat(500), 60_000)
       expect(await store.get(odd)).toBe(odd.repeat(500))
       expect(await store.get('__proto__')).toBeUndefined()
+    })
+  })
+
+  describe(`${name}: keys and values`, () => {
+    test('that look alike are different', async () => {
+      const store = await open()
+      const keys = ['a', 'a/', 'a/b', 'a:b', 'a/b/c', 'a:b/c', '/a', '{a}', '{a}/b', '%', '', '/', ' a', 'A']
+      await Promise.all(keys.map((key) => store.set(key, `value of ${key}`, 60_000)))
+      expect(await Promise.all(keys.map((key) => store.get(key)))).toEqual(keys.map((key) => `value of ${key}`))
+    })
+
+    test('may be empty: an empty value is one', async () => {
+      const store = await open()
+      await store.set('a', '', 60_000)
+      expect(await store.get('a')).toBe('')
+      expect(await store.add('a', '1', 60_000)).toBe(false)
+    })
+
+    test('may be a megabyte long', async () => {
+      const store = await open()
+      const value = 'x'.repeat(1_048_576)
+      await store.set('a', value, 60_000)
+      expect(await store.get('a')).toBe(value)
+    })
+
+    test('live for any length of time: a fraction of a millisecond, a year', async () => {
+      const store = await open()
+      await store.set('a', '1', 0.5)
+      await store.set('b', '1', 365 * 86_400_000 + 0.5)
+      await store.lease('c', 0.5)
+      await store.append('log', '1', 0.5)
+      await passed(20)
+      expect(await store.get('a')).toBeUndefined()
+      expect(await store.get('b')).toBe('1')
+      expect(await store.lease('c', 60_000)).toBeDefined()
     })
   })
 

@@ -1,5 +1,5 @@
 // Abandoned calls: browsers that leave while their token is being renewed, to use up what other users need
-// (R049, R516, R529, R530; ASVS 13.1.3 and 13.2.6).
+// (R049, R516, R530; ASVS 13.1.3 and 13.2.6).
 import { describe, expect, test } from 'vitest'
 import { startWorld } from '../support/coatcheck.ts'
 import { head, openConnection } from '../support/raw.ts'

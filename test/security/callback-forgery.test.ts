@@ -1,5 +1,5 @@
 // Forged callbacks: an authorization response that this browser did not ask for, asked for once, or asked for otherwise
-// (R002, R031, R033, R034, R055, R057, R065, R125; RFC 9700 4.2.4, 4.5 and 4.7, RFC 6749 3.1 and 10.12).
+// (R002, R011, R031, R033, R034, R039, R055, R057, R125, R632; RFC 9700 4.2.4, 4.5 and 4.7, RFC 6749 3.1 and 10.12).
 import { describe, expect, test } from 'vitest'
 import { faultWorld } from '../support/fault-world.ts'
 import {
@@ -191,7 +191,7 @@ describe('R033 a callback that comes again', () => {
     expect(world.as.to('/token')).toHaveLength(1)
   })
 
-  test('R206 what stands in the login cookie afterwards is of no use: no verifier, no nonce, no code', async () => {
+  test('R011 what stands in the login cookie afterwards is of no use: no verifier, no nonce, no code', async () => {
     const browser = world.browser()
     await browser.signIn()
     const cookie = browser.cookies.get('coatcheck-login') ?? ''
@@ -255,7 +255,7 @@ describe('a callback of another flow', () => {
       (own: URLSearchParams) => tokens(own, { id_token: 'eyJhbGciOiJub25lIn0.e30.' }),
     ],
     [
-      'R065 a JARM response instead of a code',
+      'R002 a JARM response instead of a code',
       (own: URLSearchParams) => tokens(own, { response: 'eyJhbGciOiJub25lIn0.e30.' }),
     ],
     ['an empty code', (own: URLSearchParams) => tokens(own, { code: '' })],
@@ -273,7 +273,7 @@ describe('a callback of another flow', () => {
     return own
   }
 
-  test('R065 a JARM response beside a code signs nobody in', async () => {
+  test('R002 a JARM response beside a code signs nobody in', async () => {
     const browser = world.browser()
     const callback = await browser.untilCallback()
     const answer = await browser.navigate(`${callback}&response=eyJhbGciOiJub25lIn0.e30.`)
@@ -342,7 +342,7 @@ describe('a callback of another flow', () => {
   })
 })
 
-describe('R056 R033 a token endpoint that is away', () => {
+describe('R033 R632 a token endpoint that is away', () => {
   const world = faultWorld()
 
   test('makes the login fail for now, says when to come back, and uses the transaction up', async () => {

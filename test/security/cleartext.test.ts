@@ -1,5 +1,5 @@
 // Attack: plain http, once, by a typed address, a stripped redirect, or a proxy that does not say what it took.
-// R007 R526 R527 R620
+// R526 R527 R620
 import { describe, expect, test } from 'vitest'
 import { runtime } from '../support/coatcheck.ts'
 import { expectNone } from '../support/corpus.ts'

@@ -1,5 +1,5 @@
 // Downgrade of the code flow: what makes an authorization code worthless to a thief must be there in every request and must
-// not give way (R001-R003, R031, R032, R040, R041, R061, R063; RFC 9700 2.1, RFC 7636, RFC 9126).
+// not give way (R001-R003, R031, R032, R040, R041, R060, R061, R063; RFC 9700 2.1, RFC 7636, RFC 9126).
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { createCoatcheck } from '../../src/app.ts'
@@ -164,7 +164,7 @@ describe('R061 an authorization server that requires pushed requests', () => {
     }
   }
 
-  test('gets them, and the browser sees only client_id and request_uri', async () => {
+  test('R060 gets them, and the browser sees only client_id and request_uri', async () => {
     const world = await startWorld(({ as }) => {
       requires(as, true)
       return {}

@@ -107,15 +107,16 @@ describe('R052 R028 every answer under /auth', () => {
     })
   })
 
-  test('answers HEAD as it answers GET, and without a body', async () => {
-    for (const path of [
-      '/auth/login',
-      '/auth/callback',
-      '/auth/session',
-      '/auth/logout',
-      '/auth/logout/callback',
-      '/auth/x',
-    ]) {
+  test('does not sign in for HEAD', async () => {
+    for (const path of ['/auth/login', '/auth/callback']) {
+      const head = await world.browser().navigate(path, { method: 'HEAD' })
+      expect([head.status, head.text, head.setCookie]).toEqual([405, '', []])
+      expectKeptToItself(head)
+    }
+  })
+
+  test('answers HEAD elsewhere as it answers GET, and without a body', async () => {
+    for (const path of ['/auth/session', '/auth/logout', '/auth/logout/callback', '/auth/x']) {
       const get = await world.browser().navigate(path)
       const head = await world.browser().navigate(path, { method: 'HEAD' })
       expect([head.status, head.text]).toEqual([get.status, ''])

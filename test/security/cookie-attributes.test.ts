@@ -1,5 +1,5 @@
 // Attack: cookies that a script, a sibling host or plain http could read or set, because one of them is not like the rest.
-// R007 R008 R009 R010 R205 R206 R213
+// R007 R008 R009 R010 R205 R206 R210 R214
 import { describe, expect, test } from 'vitest'
 import { startWorld, type World } from '../support/coatcheck.ts'
 import { expectNone } from '../support/corpus.ts'
@@ -64,7 +64,7 @@ describe('Every Set-Cookie of every endpoint', () => {
     )
   })
 
-  test('R213 SameSite=None comes only with embedding, partitioned, and the login cookie stays Lax', async () => {
+  test('R210 R214 SameSite=None comes only with embedding, partitioned, and the login cookie stays Lax', async () => {
     const world = await startWorld(({ config }) => ({
       publicUrl: 'https://app.example',
       session: { ...config.session, sameSite: 'None', embedding: true },

@@ -1,5 +1,5 @@
 // Attack: another site, a sibling host or a sandboxed frame makes the browser of a signed-in user call the API.
-// R008 R012 R013 R026 R300 R301 R302 R303 R311
+// R012 R013 R026 R300 R301 R302 R303 R311
 import { describe, expect, test } from 'vitest'
 import { runtime, startWorld } from '../support/coatcheck.ts'
 import { expectNone } from '../support/corpus.ts'

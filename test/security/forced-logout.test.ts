@@ -1,5 +1,5 @@
 // Attacks on the sign-out: forced by another site, prevented by a failing server, undone by what is left behind
-// (R140-R144; OpenID Connect RP-Initiated Logout 1.0, ASVS 7.4.1).
+// (R084, R140-R144; OpenID Connect RP-Initiated Logout 1.0, ASVS 7.4.1).
 import { describe, expect, test } from 'vitest'
 import type { Answer, Behaviour } from '../support/authorization-server.ts'
 import { startCoatcheck, startWorld, type World } from '../support/coatcheck.ts'
@@ -99,7 +99,7 @@ describe('R140 the way to the authorization server', () => {
   })
 })
 
-describe('R141 a sign-out', () => {
+describe('R084 R141 a sign-out', () => {
   const revocation = (answer: () => Answer | Promise<Answer>) => ({ faults: { '/revoke': answer } })
   const page = { headers: { 'content-type': 'text/html' }, body: '<script>CANARY' }
   const elsewhere = { status: 307, headers: { location: 'http://169.254.169.254/' }, body: '' }

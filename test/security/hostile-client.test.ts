@@ -1,5 +1,5 @@
 // Attack: clients that send too much, too little, too slowly, or go away in the middle.
-// R203 R508 R511 R516 R530
+// R511 R516 R530
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { runtime } from '../support/coatcheck.ts'
@@ -95,7 +95,7 @@ describe('R516 Bodies', () => {
     expect(api.requests.slice(before).filter(({ target }) => target.includes('smuggled'))).toEqual([])
   })
 
-  test('with Expect: 100-continue are asked for, and what else is expected is 417 or ignored', async () => {
+  test('with Expect: 100-continue are asked for, and what else is expected is ignored', async () => {
     const { url, api } = shared()
     const connection = openConnection(url)
     connection.send(
@@ -109,7 +109,7 @@ describe('R516 Bodies', () => {
       url,
       `${head('POST /api/open/x', [...page, 'Expect: a-miracle', 'Content-Length: 5', 'Connection: close'])}hello`,
     )
-    expect(other?.status).toBe(runtime === 'node' ? 417 : 200)
+    expect(other?.status).toBe(200)
   })
 })
 
@@ -276,7 +276,7 @@ describe('R511 Heads', () => {
     expect(api.requests.length).toBe(before)
   })
 
-  test('that never end do not keep anybody else waiting', async () => {
+  test('R530 that never end do not keep anybody else waiting', async () => {
     const { url } = shared()
     const slow = Array.from({ length: 200 }, () => openConnection(url))
     for (const connection of slow) connection.send('GET /api/open/x HTTP/1.1\r\nHost: app.localhost\r\nX: ')

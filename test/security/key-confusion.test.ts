@@ -1,5 +1,5 @@
 // Key confusion: keys that are too weak, symmetric, somebody else's or unknown, and rotations that must not look like them
-// (R103, R110, R112, R114-R116; RFC 8725 3.1 and 3.5, OpenID Connect Core 10.1).
+// (R103, R112, R114-R117; RFC 8725 3.1 and 3.5, OpenID Connect Core 10.1).
 import { generateKeyPairSync } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import type { Reason } from '../../src/reasons.ts'
@@ -31,7 +31,7 @@ describe('keys', () => {
     await expectLoginRefused(world, browser, answer, ['id_token_signature', 'id_token_key'])
   })
 
-  test('R103 a published symmetric key verifies nothing', async () => {
+  test('R103 R117 a published symmetric key verifies nothing', async () => {
     const world = await startWorld()
     const k = Buffer.alloc(32, 7)
     world.as.publicKeys.push({ kty: 'oct', k: k.toString('base64url'), kid: 'oct', alg: 'HS256' })
@@ -96,7 +96,7 @@ describe('keys', () => {
     expect(world.as.to('/jwks').length).toBeLessThanOrEqual(5)
   })
 
-  test('R110 private keys that the server published by mistake are not used and go nowhere', async () => {
+  test('R117 private parts of keys that the server published by mistake go nowhere', async () => {
     const world = await startWorld()
     const [published] = world.as.publicKeys
     Object.assign(published ?? {}, { d: `${canary}-private-exponent` })

@@ -1,5 +1,5 @@
 // Parameters at the login endpoint that try to become something else: another provider, another request, more rights
-// (R045, R057, R086, R612; RFC 9700 4.4, RFC 9396).
+// (R045, R057, R108, R612; RFC 9700 4.4).
 import { describe, expect, test } from 'vitest'
 import { startWorld } from '../support/coatcheck.ts'
 import { faultWorld } from '../support/fault-world.ts'
@@ -75,7 +75,7 @@ describe('R057 a parameter given twice', () => {
   )
 })
 
-describe('R045 R086 a request that the browser tries to change', () => {
+describe('R045 a request that the browser tries to change', () => {
   const world = faultWorld()
   const own = 'client_id code_challenge code_challenge_method nonce redirect_uri response_type scope state'.split(' ')
 

@@ -266,7 +266,7 @@ describe('R611 Secrets', () => {
     }
   })
 
-  test('R013 metrics and administration are not on the public listener', async () => {
+  test('metrics and administration are not on the public listener', async () => {
     const port = await freePort()
     const world = await startWorld(() => ({
       admin: { listen: { host: '127.0.0.1', port }, token: 'an-admin-token-for-tests' },

@@ -1,4 +1,4 @@
-// Old logins: a transaction that took longer than ten minutes, whatever the browser still holds (R032, R033, R208).
+// Old logins: a transaction that took longer than ten minutes, whatever the browser still holds (R033, R208).
 // Node only: the clock is moved by hand.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { startWorld } from '../support/coatcheck.ts'

@@ -1,5 +1,5 @@
 // Attack: files beside the application: one folder up, hidden, or by a name that means something to the file system.
-// R015 R503 R505
+// R015
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
@@ -29,7 +29,7 @@ async function start() {
   })
 }
 
-describe('R015 R503 The folder of the application', () => {
+describe('R015 The folder of the application', () => {
   test('is never left, and what is hidden in it stays hidden', async () => {
     const { url } = await start()
     const ups = [

@@ -1,5 +1,5 @@
 // Attack: somebody between coatcheck and the servers it talks to, with a certificate of his own.
-// R621 R051 R058
+// R058 R621
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { TlsOptions } from 'node:tls'

@@ -1,5 +1,5 @@
 // Weaker sign-in: the operator asks for a fresh or strong authentication, and somebody gets in with less
-// (R108, R082; OpenID Connect Core 3.1.2.1 and 3.1.3.7, RFC 9470, ASVS 6.8.4).
+// (R108; OpenID Connect Core 3.1.2.1 and 3.1.3.7, ASVS 6.8.4).
 import { describe, expect, test } from 'vitest'
 import { startWorld } from '../support/coatcheck.ts'
 import { expectLoginRefused } from '../support/oracles.ts'

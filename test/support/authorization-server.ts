@@ -71,6 +71,8 @@ export interface AuthorizationServer extends TestServer {
   readonly publicKeys: JWK[]
   /** Makes a new signing key; the old one is published no more. */
   rotateKeys(): Promise<void>
+  /** Signs any claims, as a logout token unless `header` says otherwise. */
+  logoutToken(claims: Record<string, unknown>, header?: Record<string, unknown>): Promise<string>
   /** The private key in use, for forging. */
   signingKey(): CryptoKey
 }
@@ -309,6 +311,13 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
     clientSecret,
     publicKeys,
     rotateKeys,
+    logoutToken: (claims, header = {}) => {
+      const now = Math.floor(Date.now() / 1_000)
+      const events = { 'http://schemas.openid.net/event/backchannel-logout': {} }
+      const jti = randomBytes(12).toString('hex')
+      const all = { iss: issuer, aud: clientId, iat: now, exp: now + 120, jti, events, ...claims }
+      return sign(all, { alg: 'RS256', kid: keys.jwk.kid, typ: 'logout+jwt', ...header })
+    },
     signingKey: () => keys.privateKey,
   }
 }

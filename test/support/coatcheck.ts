@@ -12,6 +12,11 @@ import { type Served, serveOnWorkerd } from './workerd.ts'
 /** The runtime this project of the test run is for; see vitest.config.ts. */
 export const runtime = process.env.COATCHECK_TEST_RUNTIME === 'workerd' ? 'workerd' : 'node'
 
+/** Where sessions keep their tokens unless a test says otherwise; see vitest.config.ts. */
+export const storage = process.env.COATCHECK_TEST_STORAGE === 'store' ? 'store' : 'cookie'
+/** Names of the cookies that an answer sets when tokens were renewed: with tokens in the store there is nothing to set. */
+export const renewedCookies = storage === 'cookie' ? ['coatcheck.1'] : []
+
 export const sessionKey = (id = 1) => `${id}:${randomBytes(32).toString('base64url')}`
 
 export interface World {
@@ -91,7 +96,7 @@ function configFor(as: AuthorizationServer, api: Upstream, port: number): Config
   return {
     publicUrl: `http://app.localhost:${port}`,
     listen: { host: '127.0.0.1', port },
-    session: { keys: [sessionKey()] },
+    session: { keys: [sessionKey()], storage },
     providers: [
       {
         id: 'main',

@@ -15,7 +15,7 @@ export interface RawConnection {
   /** The next complete answer that is not 1xx; `undefined` when the server closed the connection without one. */
   answer(to?: 'HEAD'): Promise<RawAnswer | undefined>
   /** All answers until the server closes the connection. */
-  answers(): Promise<RawAnswer[]>
+  answers(first?: 'HEAD'): Promise<RawAnswer[]>
   /** Everything received so far, as it came. */
   received(): string
   close(): void
@@ -67,9 +67,9 @@ export function openConnection(url: string): RawConnection {
     socket,
     send: (bytes) => void socket.write(bytes),
     answer,
-    async answers() {
+    async answers(first) {
       const all: RawAnswer[] = []
-      for (let one = await answer(); one; one = await answer()) all.push(one)
+      for (let one = await answer(first); one; one = await answer()) all.push(one)
       return all
     },
     received: () => Buffer.concat(chunks).toString('latin1'),
@@ -82,7 +82,7 @@ export async function converse(url: string, bytes: string | Buffer): Promise<Raw
   const connection = openConnection(url)
   try {
     connection.send(bytes)
-    return await connection.answers()
+    return await connection.answers(String(bytes).startsWith('HEAD ') ? 'HEAD' : undefined)
   } finally {
     connection.close()
   }

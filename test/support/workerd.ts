@@ -1,6 +1,6 @@
 // coatcheck on real workerd: the bundle that wrangler would deploy, in a workerd process of its own.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inject } from 'vitest'
@@ -26,40 +26,71 @@ export interface Served {
 
 /** Starts the Worker with this configuration on its configured port. */
 export async function serveOnWorkerd(config: ConfigInput): Promise<Served> {
+  const { url, output, close } = await startWorkerd({
+    bundle: inject('workerBundle'),
+    module: 'worker.js',
+    port: Number(config.listen?.port ?? 0),
+    bindings: [`(name = "COATCHECK_CONFIG", json = ${JSON.stringify(JSON.stringify(config))})`],
+  })
+  return { url, events: () => eventsIn(output()), close }
+}
+
+interface WorkerdOptions {
+  /** Folder with the bundled Worker, and the file in it. */
+  bundle: string
+  module: string
+  port: number
+  /** As workerd.capnp has them. `SESSIONS` with the Durable Objects is always there. */
+  bindings?: readonly string[]
+  /** Folder that Durable Objects are kept in; else they end with this. In memory workerd has no SQLite. */
+  disk?: string
+}
+
+export interface Workerd {
+  readonly url: string
+  output(): string
+  close(): Promise<void>
+}
+
+/** Starts a Worker that answers `/healthz`; whoever starts it closes it. */
+export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
   const folder = await mkdtemp(join(tmpdir(), 'coatcheck-workerd-'))
-  const { port } = config.listen ?? {}
   const file = join(folder, 'config.capnp')
-  await writeFile(file, capnp(config, `127.0.0.1:${port}`))
-  const child = spawn(workerd, ['serve', file, '--verbose', `--import-path=${inject('workerBundle')}`], {
+  await mkdir(join(folder, 'objects'))
+  await writeFile(file, capnp({ disk: join(folder, 'objects'), ...options }))
+  const child = spawn(workerd, ['serve', file, '--verbose', `--import-path=${options.bundle}`], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
-  const url = `http://127.0.0.1:${port}`
-  await untilReady(url, child, () => output)
-  return {
-    url,
-    events: () => eventsIn(output),
-    async close() {
-      await ended(child)
-      await rm(folder, { recursive: true })
-    },
+  const url = `http://127.0.0.1:${options.port}`
+  const close = async () => {
+    await ended(child)
+    await rm(folder, { recursive: true })
   }
+  await untilReady(url, child, () => output).catch(async (error) => {
+    await close()
+    throw error
+  })
+  return { url, output: () => output, close }
 }
 
-function capnp(config: ConfigInput, address: string): string {
+function capnp({ module, port, bindings = [], disk = '' }: WorkerdOptions): string {
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "main", worker = .worker),
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+    (name = "disk", disk = (path = ${JSON.stringify(disk)}, writable = true)),
   ],
-  sockets = [(name = "http", address = "${address}", http = (), service = "main")],
+  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")],
 );
 const worker :Workerd.Worker = (
-  modules = [(name = "worker.js", esModule = embed "/worker.js")],
+  modules = [(name = "worker.js", esModule = embed "/${module}")],
   compatibilityDate = "2026-10-20",
-  bindings = [(name = "COATCHECK_CONFIG", json = ${JSON.stringify(JSON.stringify(config))})],
+  bindings = [${[...bindings, '(name = "SESSIONS", durableObjectNamespace = "SessionObject")'].join(', ')}],
+  durableObjectNamespaces = [(className = "SessionObject", uniqueKey = "coatcheck", enableSql = true)],
+  durableObjectStorage = (localDisk = "disk"),
 );
 `
 }

@@ -1,0 +1,792 @@
+// What coatcheck holds itself to, and where that comes from. The tests mention these ids; `npm run generate` makes the
+// table in SECURITY.md of both.
+
+export interface Requirement {
+  /** What coatcheck does, no more than its tests show. */
+  requirement: string
+  /** The document and section that asks for it. */
+  source: string
+}
+
+/** Headings of the table, each from the first number of its area up to the next. */
+export const areas: readonly (readonly [from: number, title: string])[] = [
+  [1, 'What coatcheck is between browser and API'],
+  [30, 'Sign-in and the authorization server'],
+  [100, 'ID tokens, userinfo and token responses'],
+  [140, 'Sign-out'],
+  [200, 'Cookies'],
+  [300, 'Other sites'],
+  [500, 'Calls to an API'],
+  [600, 'Sessions, keys and settings'],
+  [620, 'Browser hardening and TLS'],
+  [630, 'Log and failures'],
+]
+
+const rfc = (number: number, section: string) => `RFC ${number}, section ${section}`
+const asvs = (...ids: string[]) => `ASVS 5.0, ${ids.join(', ')}`
+const core = (section: string) => `OpenID Connect Core 1.0, section ${section}`
+const rpLogout = (section: string) => `OpenID Connect RP-Initiated Logout 1.0, section ${section}`
+const backChannelLogout = (section: string) => `OpenID Connect Back-Channel Logout 1.0, section ${section}`
+const topicsUpdate = (attack: string) => `draft-ietf-oauth-security-topics-update, ${attack}`
+const cookieDraft = (section: string) => `draft-ietf-httpbis-rfc6265bis, section ${section}`
+const layeredCookies = 'draft-ietf-httpbis-layered-cookies'
+const ownPolicy = 'own policy'
+const and = (...sources: string[]) => sources.join('; ')
+
+export const requirements: Record<string, Requirement> = {
+  R001: {
+    requirement:
+      'Is a confidential client: authenticates at the token, revocation and pushed-request endpoints, so that a stolen code alone is worth nothing',
+    source: rfc(10017, '6.1.3.1'),
+  },
+  R002: {
+    requirement:
+      'Uses the authorization code grant only: takes no token, ID token or signed response that comes in a callback, and lets no setting ask for another response type',
+    source: and(rfc(10017, '6.1.3.1'), rfc(9700, '2.1.2')),
+  },
+  R003: {
+    requirement:
+      'Sends PKCE with S256, a new verifier for each sign-in, also where the authorization server does not announce it',
+    source: and(rfc(10017, '6.1.3.1'), rfc(9700, '2.1.1')),
+  },
+  R004: {
+    requirement:
+      'Starts a sign-in only for a top-level navigation, never for a fetch, frame, image or prefetch; the session endpoint answers with JSON and never redirects',
+    source: rfc(10017, '6.1.2.1'),
+  },
+  R005: {
+    requirement:
+      'Sends no access token, refresh token, code, verifier or client secret to the browser in any answer, nor an ID token unless `idTokenHint` is set',
+    source: and(rfc(10017, '6.1'), asvs('10.1.1')),
+  },
+  R006: {
+    requirement:
+      'Takes all cookies and any `Authorization` off a forwarded request, and adds exactly one access token, that of the session',
+    source: rfc(10017, '6.1.1'),
+  },
+  R007: {
+    requirement:
+      'Sets and deletes every cookie with `HttpOnly`, and on https with `Secure`; only an http origin on loopback goes without `Secure`',
+    source: and(rfc(10017, '6.1.3.2'), asvs('3.3.1', '3.3.4')),
+  },
+  R008: {
+    requirement:
+      'Sets session cookies `SameSite=Strict` unless configured otherwise; the login cookie is `Lax`, or it would not come back from the authorization server',
+    source: rfc(10017, '6.1.3.2'),
+  },
+  R009: { requirement: 'Sets every cookie with `Path=/` and without `Domain`', source: rfc(10017, '6.1.3.2') },
+  R010: {
+    requirement: 'Gives every cookie of an https origin a name that begins with `__Host-Http-`',
+    source: rfc(10017, '6.1.3.2'),
+  },
+  R011: {
+    requirement:
+      'Encrypts what is in cookies, the session and the sign-ins under way: no token, claim or id can be read from them, and two of one kind have nothing in common',
+    source: rfc(10017, '6.1.3.2'),
+  },
+  R012: {
+    requirement: 'Defends every route, the session endpoint and sign-out against requests that other origins start',
+    source: rfc(10017, '6.1.3.3'),
+  },
+  R013: {
+    requirement:
+      'Asks for the header `X-CSRF: 1` on every request of a route with `csrf: "header"`, and elsewhere on calls, sign-out and extending a session where a browser says neither `Sec-Fetch-Site` nor `Origin`',
+    source: rfc(10017, '6.1.3.3.2'),
+  },
+  R014: {
+    requirement: 'Calls only the upstreams that routes name, whatever path is asked for',
+    source: rfc(10017, '6.1.3.6'),
+  },
+  R015: {
+    requirement:
+      'Leaves neither the path of the route that matched nor the folder of the application, however a path is written',
+    source: rfc(10017, '6.1.3.6'),
+  },
+  R016: {
+    requirement:
+      'Forwards only the methods of a route and refuses others with 405 and `Allow`; TRACE and CONNECT reach no upstream, and no header overrides a method',
+    source: rfc(10017, '6.1.3.6'),
+  },
+  R017: {
+    requirement:
+      'Refreshes an expired access token on the way of a call, authenticated as the client; the API sees only the new one',
+    source: rfc(10017, '6.1.2.2'),
+  },
+  R018: {
+    requirement:
+      'Ends the session when the authorization server does not know its refresh token any more: 401, cookies deleted, copies dead, and no second attempt',
+    source: rfc(10017, '6.1.2.2'),
+  },
+  R019: {
+    requirement:
+      'Keeps the session when a refresh fails for a reason that may pass: 503 with `Retry-After`, the cookies as they were, and the next attempt works',
+    source: and(rfc(10017, '6.1.2.2'), asvs('16.5.2', '16.5.3')),
+  },
+  R020: {
+    requirement: 'Controls a session that lives in cookies by revoking its tokens at sign-out',
+    source: rfc(10017, '6.1.2.3'),
+  },
+  R021: {
+    requirement:
+      'Takes who the user is from a validated ID token only; userinfo and the rest of the token response change nothing that it says',
+    source: rfc(10017, '6.1.2.4'),
+  },
+  R022: {
+    requirement:
+      'Has a sign-out endpoint that ends the session at once, in this browser and in every copy of its cookies',
+    source: rfc(10017, '6.1.2.1'),
+  },
+  R023: {
+    requirement:
+      'Tells the API the address of the client in `X-Forwarded-For`, taken from the connection or from trusted proxies, never from what the client says',
+    source: rfc(10017, '6.1.3.5'),
+  },
+  R024: {
+    requirement: 'Writes no body, query, token or user name of a call or sign-in into the log',
+    source: rfc(10017, '6.1.3.4'),
+  },
+  R025: {
+    requirement: 'Has no popup or frame helpers: nothing of it posts messages or opens windows',
+    source: rfc(9700, '4.17'),
+  },
+  R026: {
+    requirement: 'Treats sibling hosts as strangers, on routes without a session too: same site is not the same origin',
+    source: rfc(10017, '6.1.3.3.1'),
+  },
+  R027: {
+    requirement:
+      'Makes redirect URIs, links and cookies from `publicUrl`, never from `Host`, `X-Forwarded-*`, `Forwarded` or an absolute request target',
+    source: rfc(6749, '3.1.2'),
+  },
+  R028: {
+    requirement:
+      'Lets nobody frame a sign-in or its callback; a sign-in with `prompt=none` that finds nobody goes back once, without a session and without a loop',
+    source: rfc(10017, '5.1.3'),
+  },
+
+  R030: {
+    requirement:
+      'Redirects after sign-in and sign-out only to paths of its own origin, whatever `returnTo` or any other parameter says',
+    source: and(rfc(9700, '2.1'), rfc(9700, '4.11.1')),
+  },
+  R031: {
+    requirement:
+      'Signs nobody in with a callback that another browser began, or with a code of another sign-in, also where the authorization server ignores PKCE',
+    source: and(rfc(9700, '2.1'), rfc(9700, '4.7.1')),
+  },
+  R032: {
+    requirement: 'Makes state, nonce and verifier of 256 random bits, new for each sign-in',
+    source: and(rfc(9700, '4.7.1'), asvs('10.1.2')),
+  },
+  R033: {
+    requirement:
+      'Takes each state once and for ten minutes at most: of callbacks that come again or together one asks for tokens, also after a failure',
+    source: rfc(9700, '4.2.4'),
+  },
+  R034: {
+    requirement: 'Signs nobody in when the state or the login cookie was changed in any place',
+    source: rfc(9700, '4.7.1'),
+  },
+  R035: {
+    requirement:
+      'Remembers for each sign-in at which authorization server it began: a code of one is never sent to another, whether they send `iss` or not',
+    source: and(rfc(9700, '2.1'), rfc(9700, '4.4.2')),
+  },
+  R036: {
+    requirement: 'Compares the `iss` of a response, and of an error response, letter for letter with the issuer',
+    source: rfc(9207, '2.4'),
+  },
+  R037: {
+    requirement:
+      'Refuses a response without `iss` from an authorization server that announces it, and one with another `iss` from any',
+    source: rfc(9207, '2.4'),
+  },
+  R038: { requirement: 'Refuses to start with two providers of one issuer', source: rfc(9207, '2.4') },
+  R039: {
+    requirement: 'Uses no token before the nonce of its ID token is verified',
+    source: rfc(9700, '4.5.3.2'),
+  },
+  R040: {
+    requirement: 'Sends the verifier of its challenge with every code, and shows it to the token endpoint only',
+    source: rfc(9700, '4.8'),
+  },
+  R041: {
+    requirement: 'Puts no access token into an address: of an API, of the authorization server, or of the browser',
+    source: rfc(9700, '4.3.2'),
+  },
+  R042: {
+    requirement:
+      'Answers a callback so that its code gets no further: 303 to another address, `Referrer-Policy: no-referrer`, `no-store`, and error pages that load nothing',
+    source: and(rfc(9700, '4.2'), asvs('3.4.5', '14.2.1')),
+  },
+  R043: {
+    requirement: 'Redirects from its own endpoints with 303 only, so that no browser sends a body again',
+    source: rfc(9700, '4.12'),
+  },
+  R044: {
+    requirement:
+      'Takes every endpoint from the metadata, and only if its issuer is exactly the configured one and its endpoints are https (or on loopback)',
+    source: and(rfc(9700, '2.6'), 'OpenID Connect Discovery 1.0, section 4.3', asvs('10.5.3')),
+  },
+  R045: {
+    requirement:
+      'Asks for exactly the configured scope and parameters, which no browser can add to; an API never gets the ID token',
+    source: and(rfc(9700, '2.3'), asvs('10.2.3')),
+  },
+  R046: {
+    requirement: 'Follows no redirect of an API, so that the access token goes to the configured upstream only',
+    source: rfc(9700, '4.9'),
+  },
+  R047: {
+    requirement:
+      'Can authenticate with `private_key_jwt` (ES256, PS256, RS256, EdDSA), with a new assertion of at most five minutes for each request',
+    source: rfc(9700, '2.5'),
+  },
+  R048: {
+    requirement:
+      'Keeps up with refresh token rotation: of many calls at once, or after one another, none spends a token twice',
+    source: rfc(9700, '4.14.2'),
+  },
+  R049: {
+    requirement:
+      'Survives that the answer to a refresh is lost: the cookie from before it gets the new tokens, and no token is spent twice',
+    source: and(rfc(9700, '4.14.2'), ownPolicy),
+  },
+  R050: {
+    requirement: 'Goes on with the same refresh token where the authorization server does not rotate',
+    source: rfc(9700, '4.14.2'),
+  },
+  R051: {
+    requirement:
+      'Believes no header about client, host or scheme that does not come from a trusted proxy, and tells the API its own, once',
+    source: rfc(9700, '4.13'),
+  },
+  R052: {
+    requirement: "Sends `frame-ancestors 'none'` with every answer under `/auth`",
+    source: and(rfc(9700, '4.16'), asvs('3.4.6')),
+  },
+  R053: {
+    requirement:
+      'Makes client assertions for the configured issuer alone, as a single string, whatever the metadata say of the token endpoint',
+    source: topicsUpdate('audience injection'),
+  },
+  R054: {
+    requirement:
+      'Has a redirect URI of its own for each provider, and refuses a response that comes to that of another',
+    source: topicsUpdate('cross-toolkit OAuth account takeover'),
+  },
+  R055: {
+    requirement: 'Finishes a sign-in only in the browser that began it',
+    source: topicsUpdate('cross-user session fixation'),
+  },
+  R056: {
+    requirement:
+      'Treats `error`, `error_description` and `error_uri` as text of a stranger: on no page, in no log; the sign-in is used up',
+    source: and(rfc(6749, '4.1.2.1'), asvs('1.2.1', '16.4.1')),
+  },
+  R057: {
+    requirement: 'Refuses a parameter that comes twice at the callback or the sign-in',
+    source: and(rfc(6749, '3.1'), asvs('15.3.7')),
+  },
+  R058: {
+    requirement:
+      'Bounds what an authorization server answers in time and size, takes only JSON (or a JWT) for data, follows no redirect, and verifies certificates',
+    source: asvs('12.3.2', '13.1.3', '15.3.2'),
+  },
+  R060: {
+    requirement: 'Shows the browser only `client_id` and `request_uri` when the request is pushed',
+    source: rfc(9126, '4'),
+  },
+  R061: {
+    requirement:
+      'Pushes the request where the authorization server requires it; where that names no endpoint for it, or `par` is true and there is none, no sign-in starts',
+    source: rfc(9126, '5'),
+  },
+  R063: {
+    requirement: 'Starts no sign-in in the open when pushing the request fails',
+    source: and(rfc(9126, '2.3'), ownPolicy),
+  },
+  R082: {
+    requirement:
+      "Turns an API's `insufficient_user_authentication` into 401 `step_up_required` with an address for the stronger sign-in, whose `acr` is checked on return",
+    source: 'RFC 9470, section 3',
+  },
+  R084: {
+    requirement:
+      'Revokes the newest tokens of a session at sign-out; a revocation that fails or hangs does not hold the sign-out up',
+    source: rfc(7009, '2'),
+  },
+
+  R100: {
+    requirement: 'Refuses an ID token of any other issuer than exactly the configured one',
+    source: core('3.1.3.7'),
+  },
+  R101: {
+    requirement: 'Refuses an ID token for any other audience, and one for a second audience besides',
+    source: and(core('3.1.3.7'), asvs('10.5.4')),
+  },
+  R102: { requirement: 'Refuses an ID token with another authorized party (`azp`)', source: core('3.1.3.7') },
+  R103: {
+    requirement:
+      'Verifies the signature of every ID token, with a published key and an asymmetric algorithm that was announced; never `none`, never HMAC',
+    source: and(core('3.1.3.7'), asvs('6.8.2', '9.1.1', '9.1.2')),
+  },
+  R104: {
+    requirement: 'Refuses an ID token that has no expiry, is over or has not begun; clocks may differ by half a minute',
+    source: core('3.1.3.7'),
+  },
+  R105: {
+    requirement: 'Refuses an ID token without a time of issue, or issued well in the future',
+    source: core('3.1.3.7'),
+  },
+  R106: {
+    requirement: 'Refuses an ID token whose nonce is not that of this sign-in',
+    source: and(core('3.1.3.7'), asvs('10.5.1')),
+  },
+  R107: { requirement: 'Refuses an ID token whose subject is not a text of 1 to 255 characters', source: core('2') },
+  R108: {
+    requirement:
+      'Checks `auth_time` and `acr` when `max_age` or `acr_values` was asked for; what the operator asks for cannot be lowered by the browser',
+    source: and(core('3.1.3.7'), asvs('6.8.4')),
+  },
+  R109: {
+    requirement: 'Refuses an ID token whose `at_hash` is not that of its access token',
+    source: core('3.1.3.8'),
+  },
+  R110: {
+    requirement:
+      'Takes no key from a token: `jku`, `x5u`, `jwk` and `x5c` are neither used nor called, and an unknown `crit` or `b64` is refused',
+    source: and(asvs('9.1.3'), rfc(8725, '3.10')),
+  },
+  R111: {
+    requirement: 'Takes no access token, logout token or other kind of JWT for an ID token',
+    source: and(asvs('9.2.2'), rfc(8725, '3.11')),
+  },
+  R112: {
+    requirement:
+      'Survives tokens and keys that are none: cut, nested, a megabyte long, with members twice or `__proto__`; verifies nothing with an RSA key of 1,024 bits',
+    source: and(rfc(8725, '3'), asvs('15.3.6')),
+  },
+  R113: { requirement: 'Accepts no encrypted ID token: it asks for none', source: core('10.2') },
+  R114: {
+    requirement: 'Fetches keys again for an unknown `kid`, but only so often, however many tokens name one',
+    source: core('10.1.1'),
+  },
+  R115: {
+    requirement:
+      'Accepts an ID token without `kid` where there is one key, and signs nobody in by chance where there are several',
+    source: core('10.1'),
+  },
+  R116: { requirement: 'Notices at once that the signing key was rotated', source: core('10.1.1') },
+  R117: {
+    requirement:
+      'Verifies nothing with a published symmetric key, and passes on nothing of a private one published by mistake',
+    source: and('RFC 7517', 'FAPI 2.0 Security Profile, section 5.4.3'),
+  },
+  R118: {
+    requirement:
+      'Keeps sessions working, and signing out, while the authorization server is away; one that is away does not take another with it',
+    source: asvs('16.5.2'),
+  },
+  R119: { requirement: 'Believes no userinfo about another subject than that of the ID token', source: core('5.3.2') },
+  R120: {
+    requirement:
+      'Asks userinfo with the token in the header only, and believes a signed answer only if its signature is right',
+    source: and(core('5.3.1'), rfc(6750, '2.1')),
+  },
+  R121: {
+    requirement:
+      'Ends the session when a refreshed ID token is of another issuer, user, client or sign-in, and uses no token that came with one that cannot be verified',
+    source: core('12.2'),
+  },
+  R122: { requirement: 'Needs no ID token with a refresh', source: core('12.2') },
+  R123: {
+    requirement: 'Tells users apart by issuer and subject, never by e-mail address',
+    source: and(core('5.7'), asvs('6.8.1', '10.5.2')),
+  },
+  R124: {
+    requirement: 'Knows no sign-in that a third party starts: `iss` and `target_link_uri` have no effect',
+    source: core('4'),
+  },
+  R125: {
+    requirement: 'Takes no response by form post: 405, and the sign-in stays as it was',
+    source: and('OAuth 2.0 Form Post Response Mode 1.0', ownPolicy),
+  },
+  R126: { requirement: 'Takes bearer tokens only, in whatever case `token_type` is written', source: rfc(6749, '5.1') },
+  R127: {
+    requirement:
+      'Makes no storm of refreshes of an `expires_in` that is missing or odd, and refuses one that is negative or no number',
+    source: rfc(6749, '5.1'),
+  },
+  R128: {
+    requirement:
+      'Signs nobody in, and forwards nothing, with a token response that is none: not JSON, without a token, or with one that is no header value or does not fit',
+    source: and(rfc(6749, '5.1'), rfc(6749, '5.2')),
+  },
+  R129: {
+    requirement:
+      'Goes by the scope that was granted, not by the one that was asked for, from the sign-in and from each refresh on',
+    source: rfc(6749, '3.3'),
+  },
+
+  R140: {
+    requirement:
+      'Sends the browser to the `end_session_endpoint` with `client_id`, return address and a new state, and the ID token only if configured',
+    source: rpLogout('2'),
+  },
+  R141: {
+    requirement:
+      'Ends the session here whatever the authorization server does: it is over before sign-out is answered, and that does not take long',
+    source: and(rpLogout('2'), asvs('7.4.1')),
+  },
+  R142: {
+    requirement:
+      'Begins, ends and reveals nothing when a browser returns from sign-out, whatever state it brings; each state is confirmed once',
+    source: rpLogout('3'),
+  },
+  R143: {
+    requirement:
+      'Signs out for a POST of its own pages only: no link, image, form or fetch of another origin ends a session',
+    source: and(rfc(9700, '4.7'), ownPolicy),
+  },
+  R144: {
+    requirement:
+      'Deletes the session, its left-over pieces and the sign-ins under way by the names and attributes that they were set with, and nothing of anybody else',
+    source: 'draft-ietf-httpbis-rfc6265bis',
+  },
+  R146: {
+    requirement:
+      'Takes logout tokens only in the body of a form, at `/auth/backchannel-logout`, without cookies: not as JSON, as text or in the query',
+    source: backChannelLogout('2.5'),
+  },
+  R147: {
+    requirement:
+      'Believes a logout token only with the right signature, issuer and audience, fresh `iat` and `exp`, a `jti`, the logout event as an object, `sub` or `sid`, and no nonce',
+    source: backChannelLogout('2.6'),
+  },
+  R148: {
+    requirement: 'Wants `typ: logout+jwt` (an old server can be exempted), so that no ID token signs anybody out',
+    source: and(backChannelLogout('2.4'), asvs('10.5.5')),
+  },
+  R149: {
+    requirement:
+      'Ends the one session that `sid` names, or all sessions of the user at that issuer when there is only `sub`',
+    source: backChannelLogout('2.7'),
+  },
+  R150: {
+    requirement: 'Answers a logout token that it does not believe, or none, with 400, `invalid_request` and `no-store`',
+    source: backChannelLogout('2.8'),
+  },
+  R151: {
+    requirement: 'Ends a session everywhere within a second of a back-channel logout, also one that lives in cookies',
+    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.7',
+  },
+  R152: {
+    requirement: 'Fetches keys at most five times a minute, however many forged tokens name keys that nobody has',
+    source: asvs('2.4.1'),
+  },
+  R153: {
+    requirement: 'Lets a back-channel logout beat a refresh that is under way',
+    source: asvs('15.4.2'),
+  },
+  R154: {
+    requirement: 'Counts no logout token twice: what begins after a logout outlives a replay of its token',
+    source: backChannelLogout('2.6'),
+  },
+
+  R200: {
+    requirement:
+      'Sets no cookie longer than the 4,096 bytes that a browser keeps; tokens that do not fit make the sign-in fail and say so, and never leave half a session',
+    source: and(cookieDraft('5.6'), asvs('3.3.5')),
+  },
+  R201: {
+    requirement:
+      'Is not disturbed by two hundred cookies of sibling hosts: a session works, and without one it is a clean 401',
+    source: and(cookieDraft('6.1'), ownPolicy),
+  },
+  R202: {
+    requirement: 'Takes at most 7.5 KB for the cookies of a session together',
+    source: asvs('4.2.5'),
+  },
+  R203: {
+    requirement:
+      'Lets no cookie, planted or damaged, lock a user out of signing in; more than the server takes is refused in its own words',
+    source: ownPolicy,
+  },
+  R204: {
+    requirement:
+      'Keeps the newest five sign-ins under way, or fewer if they are large, in one cookie of at most 4 KB; images, frames and fetches add none',
+    source: ownPolicy,
+  },
+  R205: {
+    requirement: 'Reads only cookies of exactly its own names; those that look alike are neither read nor deleted',
+    source: and(layeredCookies, asvs('3.3.1', '3.3.3')),
+  },
+  R206: {
+    requirement:
+      'Uses the prefix `__Host-Http-`, not only `__Host-`, for the session: scripts cannot set such a cookie',
+    source: layeredCookies,
+  },
+  R207: {
+    requirement:
+      'Counts the first of several cookies with one name; bad bytes, two `Cookie` lines or two thousand pairs are no reason to fail',
+    source: cookieDraft('4.2.1'),
+  },
+  R208: {
+    requirement:
+      'Keeps the expiry of sessions and sign-ins inside the seal: a cookie kept beyond its Max-Age is refused',
+    source: asvs('7.3.1', '7.3.2'),
+  },
+  R210: {
+    requirement: 'Sets the login cookie `SameSite=Lax`, whatever the session cookies are',
+    source: cookieDraft('5.2'),
+  },
+  R211: {
+    requirement:
+      'Does not need the `Strict` session cookie on the first document after a sign-in, which comes without it',
+    source: cookieDraft('5.2'),
+  },
+  R214: {
+    requirement: 'Allows `SameSite=None` only with `session.embedding`, and then sets session cookies `Partitioned`',
+    source: 'Cookies Having Independent Partitioned State (CHIPS)',
+  },
+  R215: { requirement: 'Refuses to start with an http `publicUrl` beyond loopback', source: ownPolicy },
+
+  R300: {
+    requirement:
+      'Serves calls, sign-out and extending a session only where `Sec-Fetch-Site` or `Origin` says that its own page asks, or `X-CSRF: 1` where there is neither; whoever says to come from elsewhere is not told who is signed in',
+    source: and(rfc(10017, '6.1.3.3'), 'OWASP CSRF Prevention Cheat Sheet', asvs('3.5.1')),
+  },
+  R301: {
+    requirement: 'Serves browsers without Fetch Metadata by their `Origin`, or by `X-CSRF: 1` where they send none',
+    source: 'OWASP CSRF Prevention Cheat Sheet',
+  },
+  R302: { requirement: 'Guards GET and HEAD as it guards POST', source: asvs('3.5.3', '3.5.8') },
+  R303: {
+    requirement:
+      'Guards every content type, and compares `Origin` with `publicUrl`, not with the address the request came to',
+    source: asvs('3.5.2'),
+  },
+  R304: {
+    requirement: 'Lets no other origin read an answer: sends no `Access-Control-*` of its own, and passes none on',
+    source: asvs('3.4.2'),
+  },
+  R305: { requirement: 'Has no setting that opens it to another origin', source: rfc(10017, '6.1.3.3.2') },
+  R306: { requirement: 'Refuses preflights of other origins itself; no API hears of them', source: ownPolicy },
+  R310: {
+    requirement:
+      'Asks the visitor before a sign-in that another site opened, so that none switches an identity or starts without notice',
+    source: and('FAPI 2.0 Security Profile, section 5.3.3.1', asvs('7.6.2', '10.2.1')),
+  },
+  R311: { requirement: 'Lets no other origin sign a user out', source: and(rfc(10017, '6.1.3.3'), ownPolicy) },
+  R312: {
+    requirement:
+      'Refuses a WebSocket handshake of another origin, or without one, before the API hears of it, and switches to none on a route without WebSockets',
+    source: and(asvs('4.4.2'), 'OWASP WebSocket Security Cheat Sheet'),
+  },
+  R313: {
+    requirement:
+      'Sends `nosniff` and `Cross-Origin-Resource-Policy: same-origin` with every answer that could depend on a session',
+    source: asvs('3.4.4', '3.5.7', '3.5.8'),
+  },
+  R314: {
+    requirement: 'Answers what other sites load alike, whether the visitor is signed in or not',
+    source: 'OWASP XS Leaks Cheat Sheet',
+  },
+
+  R500: {
+    requirement: 'Lets neither path, header, `Host` nor request target decide which server is called',
+    source: and(rfc(10017, '6.1.3.6'), asvs('1.3.6', '13.2.4', '13.2.5')),
+  },
+  R501: {
+    requirement: 'Lets no user information, port or host name in a path become part of the address of an upstream',
+    source: asvs('1.5.3'),
+  },
+  R502: {
+    requirement: "Sends no path to an upstream that normalizes to one outside the route's own",
+    source: asvs('1.1.1'),
+  },
+  R503: {
+    requirement:
+      'Refuses encoded slashes, backslashes, control characters, dot segments, double encoding and fragments with 400; on Workers, which resolves some first, they stay inside the route',
+    source: asvs('1.1.1', '1.2.2'),
+  },
+  R504: {
+    requirement:
+      'Matches, authorizes and forwards one and the same path: no other spelling of it gets round the stricter of two routes',
+    source: asvs('1.5.3'),
+  },
+  R505: {
+    requirement: 'Refuses bad UTF-8, bad percent-encoding and addresses beyond 16 KB with 4xx',
+    source: ownPolicy,
+  },
+  R506: {
+    requirement: 'Forwards the query byte for byte (on Workers as the URL parser in front leaves it)',
+    source: and(rfc(3986, '3.4'), ownPolicy),
+  },
+  R508: {
+    requirement:
+      'Passes hop-by-hop headers in neither direction (on Node also those that `Connection` names); `Connection` cannot take away what coatcheck itself says, nor wedge connections to the API',
+    source: rfc(9110, '7.6.1'),
+  },
+  R509: {
+    requirement:
+      'Takes off whatever an API could take for identity: credentials, forwarding headers, client certificates, user names, method and address overrides, names with underscores',
+    source: asvs('4.1.3'),
+  },
+  R510: { requirement: 'Refuses, on Node, a request without exactly one well-formed `Host`', source: rfc(9112, '3.2') },
+  R511: {
+    requirement: 'Refuses, on Node, stray CR, LF and NUL in a head with 400, and heads beyond the limits with 431',
+    source: asvs('4.2.4'),
+  },
+  R514: {
+    requirement:
+      'Refuses, on Node, bytes that could be read as requests in two ways; what an API sends beyond its answer is nobody else’s answer, on both runtimes',
+    source: and(asvs('4.2.1'), rfc(9112, '6')),
+  },
+  R515: {
+    requirement:
+      'Takes as client address the last one that no trusted proxy is answerable for, and never text that is no address',
+    source: asvs('15.3.4'),
+  },
+  R516: {
+    requirement:
+      'Streams bodies within `bodyLimit`, ends the upstream call when the browser leaves, repeats nothing itself that could have had an effect, and answers a refused token with one refresh and one more try',
+    source: asvs('13.1.3', '13.2.6'),
+  },
+  R517: {
+    requirement: 'Passes compressed answers on byte for byte and never unpacks them',
+    source: and(rfc(9110, '8.4'), ownPolicy),
+  },
+  R518: { requirement: 'Passes no cookie of an API on to the browser', source: ownPolicy },
+  R519: {
+    requirement:
+      'Passes no header of an API on that would change the state of its own origin, or order servers and caches in front',
+    source: ownPolicy,
+  },
+  R520: {
+    requirement: 'Passes no challenge of an API on, so that no browser asks for a password',
+    source: rfc(6750, '3'),
+  },
+  R521: {
+    requirement:
+      'Refuses API data as a document, frame, script or worker, and sends it with `sandbox` and `nosniff` so that it does not run where a browser does not say what for',
+    source: asvs('3.2.1'),
+  },
+  R522: {
+    requirement: 'Translates a `Location` of an API that stays inside its route, and removes any other',
+    source: rfc(9700, '4.11'),
+  },
+  R523: {
+    requirement: 'Tells of an upstream that fails in its own words, 502 or 504: no address, no reason of the system',
+    source: asvs('16.5.1'),
+  },
+  R524: {
+    requirement:
+      'Sends `no-store` and `Vary: Cookie` with every answer that depends on a session, whatever the API says',
+    source: asvs('14.2.2', '14.2.5', '14.3.2'),
+  },
+  R526: {
+    requirement:
+      'Refuses calls that a trusted proxy says came by http, and lets only documents start again, at the https `publicUrl`',
+    source: asvs('4.1.2'),
+  },
+  R527: {
+    requirement: 'Sends `Strict-Transport-Security` for a year with every answer of an https origin, and never on http',
+    source: asvs('3.4.1'),
+  },
+  R529: {
+    requirement:
+      'Answers 504 when the head of an API’s answer is not there within the time of the route, whatever drips in meanwhile',
+    source: asvs('13.2.6', '16.5.2'),
+  },
+  R530: {
+    requirement:
+      'Serves everybody else while hundreds of clients never finish a head, or have left in the middle of a refresh',
+    source: ownPolicy,
+  },
+
+  R600: {
+    requirement:
+      'Gives sessions ids of at least 128 random bits, authenticates what it encrypts, and refuses a wrong cookie alike whatever is wrong with it',
+    source: asvs('7.2.2', '7.2.3', '11.3.3'),
+  },
+  R601: {
+    requirement:
+      'Takes a cookie that was changed, cut, mixed or renamed for none: nobody is signed in, the session cookies are deleted, no API hears of it',
+    source: asvs('9.1.1', '11.3.3'),
+  },
+  R602: {
+    requirement:
+      'Binds each seal to its purpose, to `publicUrl` and to the cookie name: in any other place it opens nothing',
+    source: ownPolicy,
+  },
+  R603: {
+    requirement:
+      'Seals with the newest key and opens with all in the list, and with no other; no salt or initialization vector comes twice',
+    source: asvs('11.2.2', '11.3.4', '13.3.4'),
+  },
+  R604: {
+    requirement:
+      'Makes a new session at each sign-in; the one that the browser had is dead, wherever its cookie was copied to',
+    source: asvs('7.2.4'),
+  },
+  R605: {
+    requirement: 'Signs a user in to a new session of their own, whatever cookies were planted before',
+    source: 'OWASP Session Management Cheat Sheet',
+  },
+  R606: {
+    requirement:
+      'Ends sessions by an idle and an absolute timeout; asking who is signed in, and refused calls, put neither off',
+    source: asvs('7.3.1', '7.3.2'),
+  },
+  R607: {
+    requirement:
+      'Leaves a copied cookie dead after sign-out, after a new sign-in, and when the authorization server ended the session',
+    source: asvs('7.4.1'),
+  },
+  R608: {
+    requirement: 'Ends all sessions of a user at once, when the user or the authorization server says so',
+    source: asvs('7.4.2', '7.4.5', '7.5.2'),
+  },
+  R609: {
+    requirement: 'Refreshes once for any number of requests at several instances with one store',
+    source: asvs('15.4.1', '15.4.2'),
+  },
+  R610: { requirement: 'Refuses garbage in cookies within a few milliseconds', source: asvs('2.4.1') },
+  R611: {
+    requirement:
+      'Refuses to start with weak keys or unsafe settings, and tells every mistake by its path; secrets are in no argument, error or answer',
+    source: asvs('13.2.3', '13.3.1'),
+  },
+  R612: {
+    requirement: 'Is not polluted by names such as `__proto__` in queries, headers, cookies, JSON, metadata or claims',
+    source: asvs('15.3.6'),
+  },
+
+  R620: {
+    requirement:
+      'Sends the answers that it makes itself with a policy that allows nothing, `nosniff`, `no-referrer`, `no-store`, and the same-origin resource policy, and its pages with the same-origin opener policy',
+    source: asvs('3.4.3', '3.4.4', '3.4.5', '3.4.6', '3.4.8'),
+  },
+  R621: {
+    requirement:
+      'Talks, on Node, to authorization servers and upstreams over TLS 1.2 or newer with a trusted certificate for their name, and does not let the environment turn that off',
+    source: asvs('12.1.1', '12.3.2'),
+  },
+
+  R630: {
+    requirement:
+      'Logs sign-ins, sign-outs, refusals, tampering, failed refreshes and failing upstreams as JSON lines with UTC time, level, a stable name and a reason; a session by its public id only',
+    source: asvs('16.2.1', '16.2.2', '16.2.4', '16.3.1', '16.3.2', '16.3.3'),
+  },
+  R631: {
+    requirement: 'Writes no secret into the log, and nothing that a client or an authorization server could put there',
+    source: asvs('16.2.5', '16.4.1'),
+  },
+  R632: {
+    requirement:
+      'Fails closed, in its own words, and stays alive when the authorization server or an API is broken or away, and works again afterwards',
+    source: asvs('16.5.1', '16.5.2', '16.5.3'),
+  },
+}

@@ -1,0 +1,282 @@
+// A store for many machines, in Redis or Valkey (6.2 or later). The package `redis` is loaded only when this is used.
+import { answerTime, inTime, lifetime, pageSize } from './patience.ts'
+import * as scripts from './redis-scripts.ts'
+import { familyOf, type Lease, type OpenStore } from './store.ts'
+import { createWaiting } from './waiting.ts'
+
+/** Longest pause between attempts to connect. Milliseconds. */
+const longestBackOff = 1_000
+/** A connection that has answered nothing for this long is given up for a new one. Milliseconds. */
+const longestSilence = 5_000
+/** After this somebody who waits looks again in any case: what Redis publishes may be lost. Milliseconds. */
+const longestWait = 1_000
+/** How long a subscription is kept for the next who waits for the same. Milliseconds. */
+const subscriptionTime = 5_000
+
+type Library = typeof import('redis')
+type Client = ReturnType<typeof createClient>
+
+/** Whether Redis can be used: `unreachable`, or `refused` for credentials that it does not take. */
+export type RedisState = 'ready' | 'unreachable' | 'refused'
+
+export interface RedisOptions {
+  /** What all our names begin with. Default: `coatcheck`. */
+  prefix?: string
+  /** Told when the state changes. */
+  tell?: (state: RedisState) => void
+}
+
+export interface RedisStore extends OpenStore {
+  /** Resolves when calls can be made, be Redis there or not. Rejects when they never can: the package is missing. */
+  readonly loaded: Promise<void>
+}
+
+/**
+ * A store in the Redis at `url` (`redis:` or `rediss:`). It connects at once and again whenever the connection is lost;
+ * while there is none, calls reject at once.
+ */
+export function redisStore(url: string, { prefix = 'coatcheck', tell = () => {} }: RedisOptions = {}): RedisStore {
+  const name = namesWith(prefix)
+  const waiting = createWaiting()
+  /** Channels that are listened to, with the time of their last use. By `performance.now()`. */
+  const channels = new Map<string, number>()
+  let library: Library | undefined
+  let client: Client | undefined
+  let subscriber: Client | undefined
+  let state: RedisState | undefined
+  let connectedOnce: Promise<void> | undefined
+  let isClosed = false
+  /** Calls without an answer yet, and since when nothing was answered although something was asked. */
+  let pending = 0
+  let silentSince: number | undefined
+
+  const loaded = load().then((found) => {
+    library = found
+    if (!isClosed) client = connect(found)
+  })
+  loaded.catch(() => {})
+  const sweeping = setInterval(unsubscribeIdle, subscriptionTime)
+  sweeping.unref()
+
+  function connect(from: Library): Client {
+    const made = createClient(from, url)
+    // Every failed attempt is an 'error'; the client goes on by itself.
+    connectedOnce = new Promise((resolve) => {
+      made.on('ready', () => {
+        if (made === client) {
+          silentSince = undefined
+          become('ready')
+        }
+        resolve()
+      })
+      made.on('error', ({ message }: Error) => {
+        if (made === client) become(/^(WRONGPASS|NOAUTH|NOPERM|ERR AUTH)/.test(message) ? 'refused' : 'unreachable')
+        resolve()
+      })
+    })
+    made.connect().catch(() => {})
+    return made
+  }
+
+  function become(next: RedisState): void {
+    if (state === next || isClosed) return
+    state = next
+    tell(next)
+  }
+
+  /** Gives up connections that answer nothing, or that lead to a server which has become a replica. */
+  function reconnect(): void {
+    if (!library || isClosed) return
+    const old = [client, subscriber]
+    silentSince = undefined
+    channels.clear()
+    subscriber = undefined
+    become('unreachable')
+    client = connect(library)
+    for (const one of old) if (one) giveUp(one)
+  }
+
+  const ask = <T>(command: (to: Client) => Promise<T>) => inTime(attempt(command))
+
+  async function attempt<T>(command: (to: Client) => Promise<T>): Promise<T> {
+    if (isClosed) throw new Error('The store is closed')
+    if (!client) await loaded
+    const silence = silentSince === undefined ? 0 : performance.now() - silentSince
+    if (silence > longestSilence) reconnect()
+    else if (silence > answerTime && pending > 0) throw new Error('Redis does not answer')
+    silentSince ??= performance.now()
+    // Right after the start there is a connection under way that is worth waiting for.
+    if (state === undefined && connectedOnce) await inTime(connectedOnce)
+    if (!client) throw new Error('The store is closed')
+    pending++
+    const answer = command(client)
+    void answer.then(heard, (error) => heard(undefined, error))
+    return await answer
+  }
+
+  function heard(_: unknown, error?: unknown): void {
+    pending--
+    // An error that Redis answered is an answer too.
+    const isAnswer = error === undefined || (library && error instanceof library.ErrorReply)
+    if (isAnswer) silentSince = undefined
+    if (isAnswer && String((error as Error | undefined)?.message).startsWith('READONLY')) reconnect()
+  }
+
+  const wake = (_: string, channel: string) => waiting.wake(channel)
+
+  function listenTo(channel: string): void {
+    if (!library) return void loaded.then(() => listenTo(channel)).catch(() => {})
+    const isKnown = channels.has(channel)
+    channels.set(channel, performance.now())
+    if (isKnown || isClosed) return
+    if (!subscriber) {
+      subscriber = createClient(library, url)
+      subscriber.on('error', () => {})
+      subscriber.connect().catch(() => {})
+    }
+    // Something may have changed before this was heard: whoever waits looks again.
+    subscriber.subscribe(channel, wake).then(
+      () => waiting.wake(channel),
+      () => channels.delete(channel),
+    )
+  }
+
+  function unsubscribeIdle(): void {
+    for (const [channel, usedAt] of channels) {
+      if (waiting.has(channel) || performance.now() - usedAt < subscriptionTime) continue
+      channels.delete(channel)
+      subscriber?.unsubscribe(channel, wake).catch(() => {})
+    }
+  }
+
+  return {
+    loaded,
+
+    get: async (key) => (await ask((to) => to.get(name.value(key)))) ?? undefined,
+
+    async set(key, value, ttl) {
+      await ask((to) => to.put(name.value(key), value, String(lifetime(ttl)), name.channel(key), ''))
+    },
+
+    add: async (key, value, ttl) =>
+      (await ask((to) => to.put(name.value(key), value, String(lifetime(ttl)), name.channel(key), 'NX'))) === 1,
+
+    async delete(key) {
+      await ask((to) => to.remove(name.value(key), name.channel(key)))
+    },
+
+    async lease(key, ttl): Promise<Lease | undefined> {
+      const under = name.lease(key)
+      const fence = Number(await ask((to) => to.take(under, String(lifetime(ttl)))))
+      if (fence === 0) return undefined
+      return {
+        fence,
+        renew: async (more) => (await ask((to) => to.renew(under, String(fence), String(lifetime(more))))) === 1,
+        async release() {
+          await ask((to) => to.release(under, String(fence), name.channel(key)))
+        },
+      }
+    },
+
+    async changed(key, timeout) {
+      if (isClosed) return
+      const channel = name.channel(key)
+      listenTo(channel)
+      await waiting.wait(channel, Math.min(timeout, longestWait))
+    },
+
+    async append(log, entry, ttl) {
+      await ask((to) => to.append(name.log(log), entry, String(lifetime(ttl))))
+    },
+
+    async since(log, cursor) {
+      const answer = await ask((to) => to.since(name.log(log), cursor, String(pageSize)))
+      const [last, entries] = answer as [string, string[]]
+      return { entries, cursor: last }
+    },
+
+    // A replica, or a Redis that is full, still answers reads: only a write proves anything.
+    healthy: () =>
+      ask((to) => to.put(`${prefix}:healthy`, '', '1000', `${prefix}:healthy`, '')).then(
+        () => true,
+        () => false,
+      ),
+
+    async close() {
+      if (isClosed) return
+      isClosed = true
+      clearInterval(sweeping)
+      waiting.wakeAll()
+      await Promise.all([client, subscriber].map(quit))
+    },
+  }
+}
+
+async function load(): Promise<Library> {
+  return import('redis').catch((error: unknown) => {
+    const isMissing = (error as { code?: string }).code === 'ERR_MODULE_NOT_FOUND'
+    const hint = isMissing ? 'is not installed: npm install redis@6' : 'cannot be loaded'
+    throw new Error(`A store of type redis needs the package redis, which ${hint}`, { cause: error })
+  })
+}
+
+function createClient(library: Library, url: string) {
+  const script = (text: string) =>
+    library.defineScript({
+      SCRIPT: text,
+      NUMBER_OF_KEYS: 1,
+      parseCommand(parser, key: string, ...args: string[]) {
+        parser.pushKey(key)
+        parser.push(...args)
+      },
+      transformReply: (reply: unknown) => reply,
+    })
+  return library.createClient({
+    url,
+    disableOfflineQueue: true,
+    maintNotifications: 'disabled',
+    socket: {
+      connectTimeout: answerTime,
+      reconnectStrategy: (retries) =>
+        Math.min(longestBackOff, 25 * 2 ** Math.min(retries, 10)) * (0.5 + Math.random() / 2),
+    },
+    scripts: {
+      put: script(scripts.put),
+      remove: script(scripts.remove),
+      take: script(scripts.take),
+      renew: script(scripts.renew),
+      release: script(scripts.release),
+      append: script(scripts.append),
+      since: script(scripts.since),
+    },
+  })
+}
+
+/** Says goodbye, but not for long. */
+async function quit(client: Client | undefined): Promise<void> {
+  if (!client) return
+  if (client.isReady) await inTime(client.close()).catch(() => {})
+  giveUp(client)
+}
+
+/** Ends a connection for good. One that is just being made is not ended by `destroy()` until it is there. */
+function giveUp(client: Client): void {
+  client.on('connect', () => client.destroy())
+  client.destroy()
+}
+
+/** Names in Redis. What is in braces, the family, decides about the slot of a cluster. */
+function namesWith(prefix: string) {
+  const tagged = (key: string) => {
+    const family = familyOf(key)
+    // An empty tag would be none, and a brace inside would end it.
+    const tag = family === '' ? '%' : family.replace(/[%{}]/g, encodeURIComponent)
+    return `{${tag}}${key.slice(family.length).replace('/', ':')}`
+  }
+  return {
+    value: (key: string) => `${prefix}:${tagged(key)}`,
+    lease: (key: string) => `${prefix}:lease:${tagged(key)}`,
+    channel: (key: string) => `${prefix}:changed:${tagged(key)}`,
+    log: (log: string) => `${prefix}:log:${tagged(log)}`,
+  }
+}
