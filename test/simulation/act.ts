@@ -52,7 +52,7 @@ export function createActors(world: World, browsers: readonly Browser[]) {
           const { ticket } = outcome.sets
           if (!outcome.setsTicket || !ticket || outcome.status !== 303) return
           model.sessions.push(await sessionOf(ticket, grant, browser))
-          if (request.session) judge.acknowledged(request.instance, [request.session])
+          if (request.session) judge.acknowledged(request, [request.session])
         },
       }).then((result) => {
         if (result?.outcome.setsTicket) {
@@ -89,15 +89,17 @@ export function createActors(world: World, browsers: readonly Browser[]) {
       ? { method: 'POST', path: '/auth/logout', headers: { ...fromPage, accept: 'application/json' } }
       : { method: 'DELETE', path: '/auth/sessions', headers: fromPage }
     return send(world, browserOf(action.browser), action.place, message, action.fate, {
-      reached({ session }) {
-        if (!session) return
+      reached({ session, brought }) {
+        // A late answer may have put the holding of an older session beside this ticket: no session is there to be ended.
+        const isMixed = model.config.session.storage === 'cookie' && brought.holding === undefined
+        if (!session || isMixed) return
         const all = model.sessions.filter(({ grant }) => grant.user === session.grant.user)
         meant = isLogout ? [session] : all
         for (const one of meant) judge.ending(one, why)
       },
       left(request, { status }) {
         if (status !== 200) return
-        judge.acknowledged(request.instance, meant)
+        judge.acknowledged(request, meant)
         const window = model.config.refresh.replayWindow
         for (const one of meant) {
           const forgotten = [...model.successorAt].some(
@@ -118,11 +120,11 @@ export function createActors(world: World, browsers: readonly Browser[]) {
       headers: { 'content-type': 'application/x-www-form-urlencoded' },
     }
     await send(world, caller, place, message, soon, {
-      left({ instance }, { status }) {
+      left(request, { status }) {
         if (status !== 200) return
         if (wasAccepted || token.accepted) judge.blame('noLostSession', 'One logout token counts twice')
         token.accepted = true
-        judge.acknowledged(instance, meant)
+        judge.acknowledged(request, meant)
       },
     })
   }

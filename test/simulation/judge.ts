@@ -131,11 +131,15 @@ export function createJudge(model: Model, note: (line: string) => void) {
     reachedUpstream,
     answered,
     /** An instance answered that these sessions are over. */
-    acknowledged(instance: number, ended: readonly KnownSession[]): void {
-      for (const { knownBy, ending, toldAt } of ended) {
-        // Of a whole user those sessions end that have begun; that is decided by clocks, and was noted when it was told.
-        const isMeant = ending?.why === 'logout' || ending?.why === 'replaced' || toldAt !== undefined
-        if (isMeant && !knownBy.has(instance)) knownBy.set(instance, clock.now())
+    acknowledged({ instance, startedAt }: RequestRecord, ended: readonly KnownSession[]): void {
+      const hasStore = model.store.failedAt(instance) < startedAt
+      for (const session of ended) {
+        const isItself = session.ending?.why === 'logout' || session.ending?.why === 'replaced'
+        // With a store at hand nobody says so before everybody can know. Of a user, those sessions end that have begun; where
+        // clocks disagree, what was told decides which these are.
+        if (hasStore && (isItself || !model.clocksDisagree)) session.toldAt ??= clock.now()
+        const isOver = isItself || session.toldAt !== undefined
+        if (isOver && !session.knownBy.has(instance)) session.knownBy.set(instance, clock.now())
       }
     },
     /** Asked when everything has come to rest. */
