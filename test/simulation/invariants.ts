@@ -138,12 +138,20 @@ export function causeOfEnd(model: Model, { session, brought, browser, instance }
   if (storage === 'cookie' && holding === undefined && model.overtaken.has(browser)) return 'mixed cookies'
   // All sessions of a user, or of one at the server, end that have begun by then, or seem to
   // where clocks disagree.
-  if (model.endings.some((one) => isOfUser(one, session) && one.before >= session.createdAt)) return 'ended with others'
+  if (endedWithOthers(model, session)) return 'ended with others'
   return undefined
 }
 
-function isOfUser({ marks }: Model['endings'][number], session: KnownSession): boolean {
-  return marks.some((mark) => mark !== session.family && session.marks.includes(mark))
+/** Whether a session was among those that ended together, as the log has it, since a moment. */
+export function endedWithOthers(
+  { endings }: Pick<Model, 'endings'>,
+  { marks, family, createdAt }: KnownSession,
+  from = Number.NEGATIVE_INFINITY,
+): boolean {
+  return endings.some(
+    (one) =>
+      one.at >= from && one.before >= createdAt && one.marks.some((mark) => mark !== family && marks.includes(mark)),
+  )
 }
 
 /** How long after a fault its consequences may last: the pause of the breaker, and a lease that nobody gives back. */
@@ -168,18 +176,18 @@ export function noDefect(model: Model, request: RequestRecord, { at, status, cod
 
 /** At the end of all days: does anybody still have tokens of a session that was signed out? */
 export function revoked(model: Model, session: KnownSession): string | undefined {
-  const { ending, grant } = session
-  if (ending?.why !== 'logout' || session.toldAt === undefined || grant.over !== undefined || !model.rotate)
-    return undefined
+  const { signedOutAt, toldAt, grant } = session
+  // A sign-out that was refused, or of a session that was over already, is none.
+  if (signedOutAt === undefined || toldAt === undefined || grant.over !== undefined || !model.rotate) return undefined
   for (const token of model.server.refreshTokens.values()) {
     if (token.grant !== grant || token.spent || token.revoked) continue
     // The server did not take the revocation; or the answer with this token never arrived, and nobody knows of it.
     const lost = token.from !== undefined && !(token.from.finished?.told ?? false)
     // Who died, or could not reach the store, could neither see the end nor show the tokens.
     const who = [...model.diedAt.keys(), ...(token.from ? [token.from.instance] : [])]
-    const cutOff = who.some((one) => model.diedAt.has(one) || model.store.failedAt(one) >= ending.at - 20_000)
+    const cutOff = who.some((one) => model.diedAt.has(one) || model.store.failedAt(one) >= signedOutAt - 20_000)
     // A server that failed a moment ago is not asked again at once.
-    const unreachable = model.server.failedAt() >= ending.at - 2_000
+    const unreachable = model.server.failedAt() >= signedOutAt - 2_000
     // Tokens that came with somebody else's ID token are thrown away: they are not ours to revoke.
     const isOthers = grant.impostor === true
     if (token.revocationFailed || unreachable || lost || cutOff || isOthers || session.blindLogout) continue

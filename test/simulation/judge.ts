@@ -3,6 +3,7 @@ import { errorHeader } from '../../src/wire.ts'
 import type { Grant, Presentation } from './grants.ts'
 import {
   causeOfEnd,
+  endedWithOthers,
   type Invariant,
   invariants,
   nobodyWaits,
@@ -54,7 +55,8 @@ export function createJudge(model: Model, note: (line: string) => void) {
     const holding = session && (await model.oracle.openHolding(value, session.half))
     if (!session || !holding) return
     const { generation } = holding
-    if (generation < session.storedGeneration) {
+    // Whoever writes late what nobody can use any more does no harm: the tombstone is looked for first.
+    if (generation < session.storedGeneration && session.ending === undefined) {
       blame(
         'noRegression',
         `Generation ${generation} of ${session.name} overwrites ${session.storedGeneration} in the store`,
@@ -138,9 +140,14 @@ export function createJudge(model: Model, note: (line: string) => void) {
         // With a store at hand nobody says so before everybody can know. Of a user, those sessions end that have begun; where
         // clocks disagree, what was told decides which these are.
         if (hasStore && (isItself || !model.clocksDisagree)) session.toldAt ??= clock.now()
-        const isOver = isItself || session.toldAt !== undefined
+        const isOver = isItself || !model.clocksDisagree || endedWithOthers(model, session, startedAt)
         if (isOver && !session.knownBy.has(instance)) session.knownBy.set(instance, clock.now())
       }
+    },
+    /** An instance told its operator that a user signed out. */
+    signedOut(id: string): void {
+      const session = sessions.find((one) => one.id === id)
+      if (session) session.signedOutAt ??= clock.now()
     },
     /** Asked when everything has come to rest. */
     finish(): void {

@@ -20,6 +20,8 @@ export interface KnownSession {
   readonly createdAt: number
   /** Since when somebody asked for its end, and how. */
   ending?: { why: 'logout' | 'back-channel' | 'ended everywhere' | 'replaced'; at: number }
+  /** When its user signed out of it, and an instance noticed that it did. */
+  signedOutAt?: number
   /** Instances that answered that it is over, since when. */
   readonly knownBy: Map<number, number>
   /** When its end was in the log that all instances read. */

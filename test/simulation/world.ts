@@ -118,6 +118,7 @@ export function createWorld(
   function log(number: number, event: LogEvent): void {
     const { event: name, ...rest } = event
     note(`I${number} log: ${name} ${JSON.stringify(rest)}`)
+    if (event.event === 'session.ended' && event.reason === 'logged_out') judge.signedOut(event.session)
     if (name === 'internal.error') judge.blame('noDefect', `I${number} met a defect: ${JSON.stringify(rest)}`)
   }
 
