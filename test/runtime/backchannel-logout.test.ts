@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { startAuthorizationServer } from '../support/authorization-server.ts'
-import { startWorld, type World } from '../support/coatcheck.ts'
+import { providerFor, startWorld, type World } from '../support/coatcheck.ts'
 import { closeAfterTest } from '../support/http-server.ts'
 import { passed } from '../support/time.ts'
 
@@ -99,16 +99,7 @@ describe('POST /auth/backchannel-logout', () => {
   test('counts for the issuer of the token alone', async () => {
     const other = closeAfterTest(await startAuthorizationServer())
     const world = await startWorld(({ config }) => ({
-      providers: [
-        ...config.providers,
-        {
-          id: 'other',
-          issuer: other.issuer,
-          clientId: other.clientId,
-          clientAuth: { method: 'client_secret_basic', secret: other.clientSecret },
-          allowInsecureRequests: true,
-        },
-      ],
+      providers: [...config.providers, providerFor(other, 'other')],
     }))
     const browser = world.browser()
     await browser.signIn()
