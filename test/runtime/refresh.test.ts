@@ -138,6 +138,37 @@ describe('a session whose access token is over', () => {
   })
 })
 
+describe('an authorization server that is away', () => {
+  test('is left alone after a few requests, whoever asks, and all goes on when it is back', async () => {
+    const world = await startWorld()
+    const browsers = []
+    for (let index = 0; index < 12; index++) browsers.push(await signedInWithExpiredToken(world))
+    world.as.behaviour.faults['/token'] = () => ({ status: 503, body: 'CANARY' })
+    for (const browser of browsers) {
+      const answer = await browser.fetch('/api/orders')
+      expect([answer.status, answer.json().code]).toEqual([503, 'authorization_server_unavailable'])
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
+    }
+    expect(refreshes(world).length).toBeLessThan(browsers.length)
+    world.as.behaviour.faults = {}
+    for (const browser of browsers) {
+      await expect.poll(async () => (await browser.fetch('/api/orders')).status, { interval: 200 }).toBe(200)
+    }
+    expect(world.as.reuses).toEqual([])
+  })
+
+  test('is not thought to be away because of what it says about one session', async () => {
+    const world = await startWorld()
+    const browsers = []
+    for (let index = 0; index < 8; index++) browsers.push(await signedInWithExpiredToken(world))
+    const good = await signedInWithExpiredToken(world)
+    world.as.behaviour.faults['/token'] = () => ({ status: 400, body: { error: 'invalid_grant' } })
+    for (const browser of browsers) expect((await browser.fetch('/api/orders')).status).toBe(401)
+    world.as.behaviour.faults = {}
+    expect((await good.fetch('/api/orders')).status).toBe(200)
+  })
+})
+
 describe('a session whose access token is about to end', () => {
   test('is served at once with the token that is still good, while one refresh runs behind it', async () => {
     const world = await startWorld({ refresh: { lead: '60s' } })
