@@ -22,10 +22,11 @@ const npmPackages = [
 ]
 const debianPackages = ['nginx', 'apache2-bin', 'libapache2-mod-auth-openidc', 'wrk']
 
-export async function describeMachine(): Promise<Machine> {
+/** @param packages whose versions count, from npm and from Debian. Default: those of `npm run bench`. */
+export async function describeMachine(packages = { npm: npmPackages, debian: debianPackages }): Promise<Machine> {
   const versions: Record<string, string> = { coatcheck: await commit(), node: process.version.slice(1) }
-  for (const name of npmPackages) versions[name] = npmVersion(name)
-  for (const name of debianPackages) versions[name] = await debianVersion(name)
+  for (const name of packages.npm) versions[name] = npmVersion(name)
+  for (const name of packages.debian) versions[name] = await debianVersion(name)
   return {
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: cpus().length,

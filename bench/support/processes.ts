@@ -10,6 +10,10 @@ export interface StartedProcess {
   readonly pid: number
   /** Ends it with everything below it: politely, and after three seconds not. */
   stop(): Promise<void>
+  /** Ends it with everything below it at once, as a crash would. */
+  kill(): Promise<void>
+  /** The last that it printed. */
+  printed(): string
 }
 
 const running = new Set<StartedProcess>()
@@ -81,9 +85,13 @@ export async function startServer(
     async stop() {
       signalGroup(pid, 'SIGTERM')
       await Promise.race([exited, pause(3_000)])
+      await started.kill()
+    },
+    async kill() {
       signalGroup(pid, 'SIGKILL')
       await exited
     },
+    printed: () => printed,
   }
   running.add(started)
   let over = false

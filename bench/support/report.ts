@@ -85,8 +85,12 @@ const columns: readonly [title: string, value: (row: Row) => string][] = [
 
 /** The table, as Markdown that also reads well in a terminal. */
 export function table(rows: readonly Row[]): string {
-  const cells = [columns.map(([title]) => title), ...rows.map((row) => columns.map(([, value]) => value(row)))]
-  const widths = columns.map((_, at) => Math.max(...cells.map((line) => line[at]?.length ?? 0)))
+  return drawn([columns.map(([title]) => title), ...rows.map((row) => columns.map(([, value]) => value(row)))])
+}
+
+/** A table of some lines of cells, the first of them the head; all columns but the first are flush right. */
+export function drawn(cells: readonly (readonly string[])[]): string {
+  const widths = (cells[0] ?? []).map((_, at) => Math.max(...cells.map((line) => line[at]?.length ?? 0)))
   const line = (texts: readonly string[]) =>
     `| ${texts.map((text, at) => (at === 0 ? text.padEnd(widths[at] ?? 0) : text.padStart(widths[at] ?? 0))).join(' | ')} |`
   const rule = `|${widths.map((width, at) => (at === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`)).join('|')}|`

@@ -9,7 +9,7 @@ import { describeStore } from '../contract/store.ts'
 import { freePort } from '../support/http-server.ts'
 import { passed } from '../support/time.ts'
 import { bundleWorker, type WorkerBundle } from '../support/worker-bundle.ts'
-import { startWorkerd, type Workerd } from '../support/workerd.ts'
+import { startWorkerd, type Workerd } from '../support/workerd-process.ts'
 
 let bundle: WorkerBundle
 let workerd: Workerd
