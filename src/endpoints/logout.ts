@@ -71,6 +71,7 @@ export function createLogout(parts: LogoutParts): LogoutEndpoints {
       const { session, refusal } = await sessions.open(headerText(headers, 'cookie'), 'unsure')
       // The cookie may be from before a refresh; what must be revoked is what came after it.
       const upToDate = () => (session ? refresher.bringUpToDate(session) : Promise.resolve())
+      if (refusal?.id !== undefined) await sessions.endById(refusal.id).catch(() => {})
       const ended = session ? await sessions.end(session, upToDate) : refusal.setCookie
       const setCookie = [...ended, cookies.clearLogin()]
       let logoutUrl = config.logout.returnTo

@@ -6,7 +6,7 @@ import type { Endings } from './endings.ts'
 import type { Holdings } from './holdings.ts'
 import type { Names, SessionNames } from './names.ts'
 import type { Sealer, Unsealed } from './seal.ts'
-import type { Holding, OpenedSession, Ticket } from './session.ts'
+import type { Holding, OpenedSession, Refusal, Ticket } from './session.ts'
 
 /** Opens the session of a `Cookie` header; see `Sessions.open`. */
 export type Opening = (header: string | undefined, unsure?: 'unsure') => OpenedSession | Promise<OpenedSession>
@@ -34,7 +34,7 @@ export function createOpening(
 ): Opening {
   const { idleTimeout, absoluteTimeout } = config.session
 
-  function refuse(reason: Reason, found: readonly string[]): OpenedSession {
+  function refuse(reason: Reason, found: readonly string[]): { readonly refusal: Refusal } {
     const over: Reason[] = ['session_idle', 'session_too_old', 'session_ended']
     const code = over.includes(reason) ? 'session_expired' : 'session_required'
     return { refusal: { reason, code, setCookie: found.length > 0 ? cookies.clearSession(found) : [] } }
@@ -60,7 +60,11 @@ export function createOpening(
 
   function withHolding(opened: Unsealed | undefined, found: Found): OpenedSession | Promise<OpenedSession> {
     if (opened === undefined) return withoutHolding(found)
-    if (opened.failure !== undefined) return refuse(sealReasons[opened.failure], found.cookies.names)
+    if (opened.failure !== undefined) {
+      // A late answer may have put the tokens of an old session beside the ticket of a new one.
+      const { refusal } = refuse(sealReasons[opened.failure], found.cookies.names)
+      return { refusal: { ...refusal, id: found.ticket.id } }
+    }
     const holding = opened.data as Holding
     const learning = found.unsure ? endings.catchUp()?.catch(() => {}) : endings.catchUp()
     const named = names.of(holding)

@@ -70,6 +70,8 @@ export interface Refusal {
   readonly reason: Reason
   readonly code: Extract<ErrorCode, 'session_required' | 'session_expired'>
   readonly setCookie: readonly string[]
+  /** The session that the ticket was for, where that much could be read. */
+  readonly id?: string
 }
 
 /** What it takes to find and open a holding, besides the session keys. */
