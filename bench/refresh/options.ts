@@ -6,7 +6,7 @@ import { type Storage, type StoreType, storeTypes } from './world.ts'
 export const usage = `npm run bench:refresh -- [options]
   --sessions N     sessions (default 1000)
   --parallel N     requests of each session, sent at once (default 50)
-  --overlap N      sessions at a time (default 20)
+  --overlap N      sessions at a time (default 20; 5 for durable-object, which is one thread)
   --store A,B      of redis, sqlite, durable-object (default all)
   --storage A,B    of cookie, store (default cookie)
   --scenario A,B   of alone, storm, crash, crash-grace, restart (default all that the store has)
@@ -21,12 +21,13 @@ export interface Run {
   readonly scenario: Scenario
   readonly store: StoreType
   readonly storage: Storage
+  /** Sessions at a time. */
+  readonly overlap: number
 }
 
 export interface Options {
   readonly sessions: number
   readonly parallel: number
-  readonly overlap: number
   /** Seconds. */
   readonly away: number
   /** Milliseconds. */
@@ -52,7 +53,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
     options: {
       sessions: { type: 'string', default: '1000' },
       parallel: { type: 'string', default: '50' },
-      overlap: { type: 'string', default: '20' },
+      overlap: { type: 'string' },
       store: { type: 'string', default: storeTypes.join() },
       storage: { type: 'string', default: 'cookie' },
       scenario: { type: 'string', default: scenarios.join() },
@@ -65,16 +66,19 @@ export function readOptions(args: readonly string[]): Options | undefined {
   if (values.help) return undefined
   const stores = chosen('store', values.store, storeTypes)
   const storages = chosen('storage', values.storage, ['cookie', 'store'])
+  const overlapOf = (scenario: Scenario, store: StoreType) =>
+    scenario === 'alone' ? 1 : whole('overlap', values.overlap ?? (store === 'durable-object' ? '5' : '20'), 1)
   const runs = chosen('scenario', values.scenario, scenarios).flatMap((scenario) =>
     stores
       .filter((store) => possible[scenario].includes(store))
-      .flatMap((store) => storages.map((storage) => ({ scenario, store, storage }))),
+      .flatMap((store) =>
+        storages.map((storage) => ({ scenario, store, storage, overlap: overlapOf(scenario, store) })),
+      ),
   )
   if (runs.length === 0) throw new RangeError('That scenario cannot happen with that store')
   return {
     sessions: whole('sessions', values.sessions, 2),
     parallel: whole('parallel', values.parallel, 1),
-    overlap: whole('overlap', values.overlap, 1),
     away: whole('away', values.away, 1),
     latency: whole('latency', values.latency, 0),
     runs,

@@ -26,17 +26,16 @@ async function main(options: Options): Promise<void> {
   if (mistakes(results).length > 0) process.exitCode = 1
 }
 
-async function runOnce(run: Run, { sessions, parallel, overlap, away, latency }: Options): Promise<Result> {
-  const { scenario, store, storage } = run
-  const isAlone = scenario === 'alone'
+async function runOnce(run: Run, { sessions, parallel, away, latency }: Options): Promise<Result> {
+  const { scenario, store, storage, overlap } = run
   const inTheMiddle = middleOf(scenario, away)
   world = await startWorld({ store, storage })
   try {
     await world.authorizationServer.behave({ latency, jitter: latency / 2, grace: graceIn(scenario) })
     const found = await runStorm(world, {
-      sessions: isAlone ? Math.min(sessions, mostAlone) : sessions,
+      sessions: scenario === 'alone' ? Math.min(sessions, mostAlone) : sessions,
       parallel,
-      overlap: isAlone ? 1 : overlap,
+      overlap,
       ...(inTheMiddle && { inTheMiddle }),
     })
     const wrong = broken(scenario, found)

@@ -32,6 +32,8 @@ export interface World {
     behave(changes: Partial<Behaviour>): Promise<void>
     /** Every refresh request so far. */
     redemptions(): Promise<Redemption[]>
+    /** How many are being answered at the moment. */
+    underWay(): Promise<number>
   }
   readonly upstream: { seen(): Promise<Seen>; forget(): Promise<void> }
   /** The Redis, to be killed and started again with what it wrote down. */
@@ -47,7 +49,7 @@ export interface Instance {
   log(): string
 }
 
-const client = { clientId: 'storm', clientSecret: 'umbrella' }
+export const client = { clientId: 'storm', clientSecret: 'umbrella' }
 
 /** Starts everything; whoever starts it closes it. */
 export async function startWorld(options: WorldOptions): Promise<World> {
@@ -74,6 +76,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       authorizationServer: {
         behave: async (changes) => void (await ask(`${issuer}/behaviour`, 'PUT', changes)),
         redemptions: () => ask<Redemption[]>(`${issuer}/redemptions`),
+        underWay: async () => (await ask<{ underWay: number }>(`${issuer}/under-way`)).underWay,
       },
       upstream: {
         seen: () => ask<Seen>(`${api}/seen`),
@@ -123,7 +126,7 @@ function addresses(
 }
 
 /** One of the programs in `servers`. Returns where it listens. */
-async function startProgram(name: string, started: { stop(): Promise<void> }[]): Promise<string> {
+export async function startProgram(name: string, started: { stop(): Promise<void> }[]): Promise<string> {
   const port = await freePort()
   const file = fileURLToPath(new URL(`servers/${name}.ts`, import.meta.url))
   const env = { BENCH_SETTINGS: JSON.stringify({ ...client, port }) }
@@ -164,7 +167,7 @@ async function startWorker(
 }
 
 /** A Redis that writes down everything before it answers. */
-async function startRedis(dir: string, started: { stop(): Promise<void> }[]) {
+export async function startRedis(dir: string, started: { stop(): Promise<void> }[]) {
   const port = await freePort()
   const folder = join(dir, 'redis')
   await mkdir(folder)

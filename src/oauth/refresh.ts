@@ -38,6 +38,12 @@ export interface Refresher {
  */
 const lookAgain = 500
 
+/**
+ * Who waits for a holder that has died outlasts its lease by this, in milliseconds: to notice, and to be told what came of
+ * the next attempt.
+ */
+const afterLease = 2_000
+
 /** A session that was refreshed more often than this since the browser got its cookie is not caught up with. */
 const longestCatchUp = 8
 
@@ -99,7 +105,7 @@ export function createRefresher(
   /** Redeems the session's refresh token, or learns what came of somebody else's redemption of it. */
   async function successorOf(session: Session, spending: string, unasked: boolean): Promise<RenewedHolding> {
     const key = await successors.keyOf(session, spending)
-    const deadline = now() + leaseTime
+    const deadline = now() + leaseTime + afterLease
     for (;;) {
       const known = await successors.recall(session, key)
       if (known) return known

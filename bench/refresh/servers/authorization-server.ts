@@ -16,6 +16,8 @@ export interface Behaviour {
   jitter: number
   /** A refresh token that comes again this soon is answered with new tokens instead. Milliseconds; 0 for never. */
   grace: number
+  /** Whether access tokens are opaque, else they are JWTs of about 700 bytes. */
+  opaque: boolean
 }
 
 /** One request with `grant_type=refresh_token`. */
@@ -50,10 +52,11 @@ const issuer = `http://127.0.0.1:${port}`
 const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
 const jwk = { ...(await exportJWK(publicKey)), kid: 'storm', use: 'sig', alg: 'ES256' }
 
-const behaviour: Behaviour = { firstLifetime: 1, lifetime: 3_600, latency: 50, jitter: 25, grace: 0 }
+const behaviour: Behaviour = { firstLifetime: 1, lifetime: 3_600, latency: 50, jitter: 25, grace: 0, opaque: false }
 const codes = new Map<string, Code>()
 const refreshTokens = new Map<string, RefreshToken>()
 const redemptions: Redemption[] = []
+let underWay = 0
 
 const metadata = {
   issuer,
@@ -75,7 +78,7 @@ const permissions = ['orders:read', 'orders:write', 'customers:read', 'invoices:
 
 async function issue(family: Family, lifetime: number, claims: Record<string, unknown>): Promise<object> {
   const now = Math.floor(Date.now() / 1_000)
-  const common = { iss: issuer, sub: family.user, iat: now, exp: now + 300 }
+  const common = { iss: issuer, sub: family.user, iat: now, exp: now + 3_600 }
   const sign = (payload: Record<string, unknown>, typ: string) =>
     new SignJWT({ ...common, ...payload }).setProtectedHeader({ alg: 'ES256', kid: 'storm', typ }).sign(privateKey)
   const refreshToken = random()
@@ -95,11 +98,29 @@ async function issue(family: Family, lifetime: number, claims: Record<string, un
     sign({ aud: clientId, name: `User ${family.user}`, email: `${family.user}@example.com`, ...claims }, 'JWT'),
   ])
   return {
-    access_token: accessToken,
+    access_token: behaviour.opaque ? random() : accessToken,
     token_type: 'Bearer',
     expires_in: lifetime,
     refresh_token: refreshToken,
     id_token: idToken,
+  }
+}
+
+/** A logout token for a user (OpenID Connect Back-Channel Logout 1.0, section 2.4). */
+async function logoutToken({ searchParams }: URL): Promise<object> {
+  const events = { 'http://schemas.openid.net/event/backchannel-logout': {} }
+  const jwt = new SignJWT({ events })
+    .setIssuer(issuer)
+    .setAudience(clientId)
+    .setSubject(searchParams.get('sub') ?? '')
+  const header = { alg: 'ES256', kid: 'storm', typ: 'logout+jwt' }
+  return {
+    logout_token: await jwt
+      .setJti(random())
+      .setIssuedAt()
+      .setExpirationTime('2m')
+      .setProtectedHeader(header)
+      .sign(privateKey),
   }
 }
 
@@ -116,6 +137,7 @@ async function redeemCode(form: URLSearchParams): Promise<object | undefined> {
 /** Decides in the middle of the time it takes, as a server with a database would, whether anybody still waits or not. */
 async function redeemRefreshToken(form: URLSearchParams): Promise<object | undefined> {
   const startedAt = performance.now()
+  underWay++
   const half = (behaviour.latency + Math.random() * behaviour.jitter) / 2
   await setTimeout(half)
   const token = refreshTokens.get(form.get('refresh_token') ?? '')
@@ -127,6 +149,7 @@ async function redeemRefreshToken(form: URLSearchParams): Promise<object | undef
   const isGood = outcome === 'issued' || outcome === 'repeated'
   const answer = token && isGood ? await issue(token.family, behaviour.lifetime, {}) : undefined
   const user = token?.family.user ?? ''
+  underWay--
   redemptions.push({ user, at, milliseconds: performance.now() - startedAt, outcome })
   return answer
 }
@@ -174,6 +197,10 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
       return token(request, response)
     case 'POST /revoke':
       return revoke(request, response)
+    case 'GET /logout-token':
+      return json(response, 200, await logoutToken(url))
+    case 'GET /under-way':
+      return json(response, 200, { underWay })
     case 'GET /redemptions':
       return json(response, 200, redemptions)
     case 'PUT /behaviour':
