@@ -9,6 +9,8 @@ export default defineConfig({
   test: {
     testTimeout: 20_000,
     hookTimeout: 60_000,
+    // Tests mostly wait, for time-outs and for each other's answers: more of them than there are cores.
+    maxWorkers: 3,
     expect: { poll: { timeout: 8_000 } },
     projects: [
       {

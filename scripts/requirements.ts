@@ -26,6 +26,7 @@ const rfc = (number: number, section: string) => `RFC ${number}, section ${secti
 const asvs = (...ids: string[]) => `ASVS 5.0, ${ids.join(', ')}`
 const core = (section: string) => `OpenID Connect Core 1.0, section ${section}`
 const rpLogout = (section: string) => `OpenID Connect RP-Initiated Logout 1.0, section ${section}`
+const backChannelLogout = (section: string) => `OpenID Connect Back-Channel Logout 1.0, section ${section}`
 const topicsUpdate = (attack: string) => `draft-ietf-oauth-security-topics-update, ${attack}`
 const cookieDraft = (section: string) => `draft-ietf-httpbis-rfc6265bis, section ${section}`
 const layeredCookies = 'draft-ietf-httpbis-layered-cookies'
@@ -137,12 +138,16 @@ export const requirements: Record<string, Requirement> = {
   },
   R023: {
     requirement:
-      'Tells the API the address of the client in `X-Forwarded-For`, and takes it from the connection, never from what the client says',
+      'Tells the API the address of the client in `X-Forwarded-For`, taken from the connection or from trusted proxies, never from what the client says',
     source: rfc(10017, '6.1.3.5'),
   },
   R024: {
     requirement: 'Writes no body, query, token or user name of a call or sign-in into the log',
     source: rfc(10017, '6.1.3.4'),
+  },
+  R025: {
+    requirement: 'Has no popup or frame helpers: nothing of it posts messages or opens windows',
+    source: rfc(9700, '4.17'),
   },
   R026: {
     requirement: 'Treats sibling hosts as strangers, on routes without a session too: same site is not the same origin',
@@ -214,7 +219,10 @@ export const requirements: Record<string, Requirement> = {
       'Answers a callback so that its code gets no further: 303 to another address, `Referrer-Policy: no-referrer`, `no-store`, and error pages that load nothing',
     source: and(rfc(9700, '4.2'), asvs('3.4.5', '14.2.1')),
   },
-  R043: { requirement: 'Redirects with 303 only, so that no browser sends a body again', source: rfc(9700, '4.12') },
+  R043: {
+    requirement: 'Redirects from its own endpoints with 303 only, so that no browser sends a body again',
+    source: rfc(9700, '4.12'),
+  },
   R044: {
     requirement:
       'Takes every endpoint from the metadata, and only if its issuer is exactly the configured one and its endpoints are https (or on loopback)',
@@ -297,6 +305,11 @@ export const requirements: Record<string, Requirement> = {
   R063: {
     requirement: 'Starts no sign-in in the open when pushing the request fails',
     source: and(rfc(9126, '2.3'), ownPolicy),
+  },
+  R082: {
+    requirement:
+      "Turns an API's `insufficient_user_authentication` into 401 `step_up_required` with an address for the stronger sign-in, whose `acr` is checked on return",
+    source: 'RFC 9470, section 3',
   },
   R084: {
     requirement:
@@ -423,7 +436,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R141: {
     requirement:
-      'Ends the session here before anybody else is asked: sign-out works whatever the authorization server does, and does not take long',
+      'Ends the session here whatever the authorization server does: it is over before sign-out is answered, and that does not take long',
     source: and(rpLogout('2'), asvs('7.4.1')),
   },
   R142: {
@@ -441,38 +454,46 @@ export const requirements: Record<string, Requirement> = {
       'Deletes the session, its left-over pieces and the sign-ins under way by the names and attributes that they were set with, and nothing of anybody else',
     source: 'draft-ietf-httpbis-rfc6265bis',
   },
-
   R146: {
     requirement:
-      'Takes logout tokens at `POST /auth/backchannel-logout` as a form, from server to server: no cookie, no other origin, no other method, no other place for the token',
-    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.5',
+      'Takes logout tokens only in the body of a form, at `/auth/backchannel-logout`, without cookies: not as JSON, as text or in the query',
+    source: backChannelLogout('2.5'),
   },
   R147: {
     requirement:
       'Believes a logout token only with the right signature, issuer and audience, fresh `iat` and `exp`, a `jti`, the logout event as an object, `sub` or `sid`, and no nonce',
-    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.6',
+    source: backChannelLogout('2.6'),
   },
   R148: {
     requirement: 'Wants `typ: logout+jwt` (an old server can be exempted), so that no ID token signs anybody out',
-    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.4; ASVS 5.0, 10.5.5',
+    source: and(backChannelLogout('2.4'), asvs('10.5.5')),
   },
   R149: {
     requirement:
       'Ends the one session that `sid` names, or all sessions of the user at that issuer when there is only `sub`',
-    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.7',
+    source: backChannelLogout('2.7'),
   },
   R150: {
-    requirement: 'Answers 200 or 400 to logout tokens, never cached',
-    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.8',
+    requirement: 'Answers a logout token that it does not believe, or none, with 400, `invalid_request` and `no-store`',
+    source: backChannelLogout('2.8'),
+  },
+  R151: {
+    requirement: 'Ends a session everywhere within a second of a back-channel logout, also one that lives in cookies',
+    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.7',
   },
   R152: {
     requirement: 'Fetches keys at most five times a minute, however many forged tokens name keys that nobody has',
-    source: 'ASVS 5.0, 2.4.1',
+    source: asvs('2.4.1'),
+  },
+  R153: {
+    requirement: 'Lets a back-channel logout beat a refresh that is under way',
+    source: asvs('15.4.2'),
   },
   R154: {
     requirement: 'Counts no logout token twice: what begins after a logout outlives a replay of its token',
-    source: 'OpenID Connect Back-Channel Logout 1.0, section 2.6',
+    source: backChannelLogout('2.6'),
   },
+
   R200: {
     requirement:
       'Sets no cookie longer than the 4,096 bytes that a browser keeps; tokens that do not fit make the sign-in fail and say so, and never leave half a session',
@@ -724,6 +745,14 @@ export const requirements: Record<string, Requirement> = {
       'Leaves a copied cookie dead after sign-out, after a new sign-in, and when the authorization server ended the session',
     source: asvs('7.4.1'),
   },
+  R608: {
+    requirement: 'Ends all sessions of a user at once, when the user or the authorization server says so',
+    source: asvs('7.4.2', '7.4.5', '7.5.2'),
+  },
+  R609: {
+    requirement: 'Refreshes once for any number of requests at several instances with one store',
+    source: asvs('15.4.1', '15.4.2'),
+  },
   R610: { requirement: 'Refuses garbage in cookies within a few milliseconds', source: asvs('2.4.1') },
   R611: {
     requirement:
@@ -737,7 +766,7 @@ export const requirements: Record<string, Requirement> = {
 
   R620: {
     requirement:
-      'Sends its own answers with a policy that allows nothing, `nosniff`, `no-referrer`, `no-store`, and the same-origin resource policy, and its pages with the same-origin opener policy',
+      'Sends the answers that it makes itself with a policy that allows nothing, `nosniff`, `no-referrer`, `no-store`, and the same-origin resource policy, and its pages with the same-origin opener policy',
     source: asvs('3.4.3', '3.4.4', '3.4.5', '3.4.6', '3.4.8'),
   },
   R621: {

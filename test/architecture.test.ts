@@ -88,6 +88,10 @@ describe('the source', () => {
     expect([...closure('index.ts')].filter((one) => one.startsWith('node:'))).toEqual([])
   })
 
+  test('R025 opens no windows and posts no messages: there is nothing to listen in on', () => {
+    expect(modules.filter(({ text }) => /postMessage|window\.open\(/.test(text)).map(({ file }) => file)).toEqual([])
+  })
+
   test('never asks where it runs', () => {
     const sniffing = /navigator\.userAgent|process\.versions|typeof (process|Deno|Bun|WebSocketPair)|getRuntimeKey/
     expect(modules.filter(({ text }) => sniffing.test(text)).map(({ file }) => file)).toEqual([])

@@ -48,7 +48,7 @@ export function createApi({ config, platform, sessions, refresher, clientAddress
       // This call cannot be sent again, but the next one need not fail as well.
       const isFresh = session && refusedTokens.get(`${session.id} ${route.path}`) === session.holding.tokens.accessToken
       if (!session?.holding.tokens.refreshToken || isFresh) return
-      platform.waitUntil(refresher.renewRefused(session, session.holding.tokens.accessToken).catch(() => {}))
+      platform.waitUntil(refresher.renewRefused(session, session.holding.tokens.accessToken, 'unasked').catch(() => {}))
     })
     if (first || !session) return first ?? neverWithheld()
     await refresher.renewRefused(session, session.holding.tokens.accessToken)

@@ -180,15 +180,13 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
   /** The session from before the login is over, wherever its cookie was copied to (ASVS 7.2.4). */
   async function replaceSession(login: PendingLogin, cookie: string | undefined): Promise<void> {
     const { session } = await sessions.open(cookie)
+    if (session) await sessions.end(session, () => refresher.bringUpToDate(session))
+    if (login.replaces !== undefined && login.replaces !== session?.id) await sessions.endById(login.replaces)
     for (const id of new Set([login.replaces, session?.id])) {
-      if (id === undefined) continue
-      await sessions.endById(id)
-      log({ event: 'session.ended', session: id, reason: 'session_replaced' })
+      if (id !== undefined) log({ event: 'session.ended', session: id, reason: 'session_replaced' })
     }
     const previous = session && relyingParties.get(session.holding.provider)
-    if (!previous) return
-    await refresher.bringUpToDate(session)
-    platform.waitUntil(previous.revoke(session.holding.tokens).catch(() => {}))
+    if (previous) platform.waitUntil(previous.revoke(session.holding.tokens).catch(() => {}))
   }
 
   /** A callback that must not sign anybody in: whoever is signed in goes on, anybody else may start again. */

@@ -69,9 +69,11 @@ export function createLogout(parts: LogoutParts): LogoutEndpoints {
       requireSameOrigin(headers, config.publicUrl, 'fetch-metadata')
       // Signing out works while the store is away, as far as it can.
       const { session, refusal } = await sessions.open(headerText(headers, 'cookie'), 'unsure')
-      const setCookie = [...(session ? await sessions.end(session) : refusal.setCookie), cookies.clearLogin()]
       // The cookie may be from before a refresh; what must be revoked is what came after it.
-      if (session) await refresher.bringUpToDate(session)
+      const upToDate = () => (session ? refresher.bringUpToDate(session) : Promise.resolve())
+      if (refusal?.id !== undefined) await sessions.endById(refusal.id).catch(() => {})
+      const ended = session ? await sessions.end(session, upToDate) : refusal.setCookie
+      const setCookie = [...ended, cookies.clearLogin()]
       let logoutUrl = config.logout.returnTo
       if (session) {
         log({ event: 'session.ended', session: session.id, reason: 'logged_out' })

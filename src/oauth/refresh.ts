@@ -23,11 +23,20 @@ export interface Refresher {
    * to renew, `authorization_server_unavailable` when it has to be tried again.
    */
   ensureFresh(session: Session): Promise<void> | undefined
-  /** Renews although the token looks good, because an upstream refused `refused`. Throws as `ensureFresh`. */
-  renewRefused(session: Session, refused: string): Promise<void>
+  /**
+   * Renews although the token looks good, because an upstream refused `refused`. Throws as `ensureFresh`.
+   * @param unasked says that the answer has gone out, so that no browser gets the cookies that go with it.
+   */
+  renewRefused(session: Session, refused: string, unasked?: 'unasked'): Promise<void>
   /** Puts the newest tokens that are known anywhere into a session that may have come with an old cookie. Never throws. */
   bringUpToDate(session: Session): Promise<void>
 }
+
+/**
+ * Who waits for somebody else's refresh looks again after this, in milliseconds: what changed between being refused the
+ * lease and listening for a change was not heard.
+ */
+const lookAgain = 500
 
 /**
  * Who waits for a holder that has died outlasts its lease by this, in milliseconds: to notice, and to be told what came of
@@ -46,6 +55,17 @@ interface Flight {
   successor?: RenewedHolding
   /** Until when somebody here is at it. Milliseconds since 1970. */
   busyUntil: number
+}
+
+/** One redemption, from the taking of the lease to its end. */
+interface Turn {
+  readonly session: Session
+  readonly key: string
+  readonly lease: Lease
+  /** Whether it runs behind a request that does not wait, and whose answer does not bring what comes of it. */
+  readonly unasked: boolean
+  /** Goes on when the store could not be told what came of it, until it can. Never rejects. */
+  telling?: Promise<void>
 }
 
 /**
@@ -83,7 +103,7 @@ export function createRefresher(
   const breakers = new Map([...relyingParties.keys()].map((id) => [id, createBreaker(now)]))
 
   /** Redeems the session's refresh token, or learns what came of somebody else's redemption of it. */
-  async function successorOf(session: Session, spending: string): Promise<RenewedHolding> {
+  async function successorOf(session: Session, spending: string, unasked: boolean): Promise<RenewedHolding> {
     const key = await successors.keyOf(session, spending)
     const deadline = now() + leaseTime + afterLease
     for (;;) {
@@ -91,14 +111,15 @@ export function createRefresher(
       if (known) return known
       const lease = await store.lease(key, leaseTime)
       if (lease) {
+        const turn: Turn = { session, key, lease, unasked }
         try {
           // Between the look and the lease somebody may have finished, or the store may have moved on long ago.
-          return (await successors.recall(session, key)) ?? (await redeem(session, key, lease))
+          return (await successors.recall(session, key)) ?? (await redeem(turn))
         } finally {
-          await lease.release().catch(() => {})
+          await end(turn)
         }
       }
-      await store.changed(key, deadline - now())
+      await store.changed(key, Math.min(deadline - now(), lookAgain))
       if (now() >= deadline) throw unavailable('timeout')
     }
   }
@@ -113,8 +134,16 @@ export function createRefresher(
     }
   }
 
+  /** Gives the lease back: at once, or when the others can see what it was held for. */
+  async function end({ lease, telling }: Turn): Promise<void> {
+    const release = () => lease.release().catch(() => {})
+    if (telling === undefined) return release()
+    waitUntil(holding(lease, () => telling).then(release))
+  }
+
   /** The one place where a refresh token is spent. Never bound to the browser's connection: the token is gone either way. */
-  async function redeem(session: Session, key: string, lease: Lease): Promise<RenewedHolding> {
+  async function redeem(turn: Turn): Promise<RenewedHolding> {
+    const { session, key, lease } = turn
     const { provider } = session.holding
     const relyingParty = relyingParties.get(provider)
     const breaker = breakers.get(provider)
@@ -123,7 +152,7 @@ export function createRefresher(
     const startedAt = now()
     try {
       const tokens = await holding(lease, () => breaker.run(() => relyingParty.refresh(session.holding)))
-      const renewed = await publish(session, key, tokens, relyingParty)
+      const renewed = await publish(turn, tokens, relyingParty)
       const { generation } = renewed.holding
       log({ event: 'refresh.completed', ...about, generation, milliseconds: now() - startedAt })
       return renewed
@@ -137,25 +166,22 @@ export function createRefresher(
       const mayBeBeaten = over && told.reason !== 'session_ended'
       const other = mayBeBeaten ? await successors.recall(session, key) : undefined
       if (other) return other
-      await successors.mark(key, over ? 'dead' : told.reason)
+      // Whoever cannot be told tries for themselves, and hears the same.
+      await successors.mark(key, over ? 'dead' : told.reason).catch(() => {})
       throw told
     }
   }
 
   /** Leaves new tokens where everybody finds them, unless the session ended in the meantime. */
-  async function publish(
-    session: Session,
-    key: string,
-    tokens: TokenSet,
-    relyingParty: RelyingParty,
-  ): Promise<RenewedHolding> {
+  async function publish(turn: Turn, tokens: TokenSet, relyingParty: RelyingParty): Promise<RenewedHolding> {
+    const { session, key, unasked } = turn
     const withdraw = () => waitUntil(relyingParty.revoke(tokens).catch(() => {}))
     const renewed = await sessions.renew(session, tokens).catch((error) => {
       withdraw()
       throw error
     })
     try {
-      await sessions.save(session, renewed)
+      await sessions.save(session, renewed, unasked)
       const other = await successors.enter(session, key, renewed)
       if (other) return other
       // First told, then asked: either this sees the end of the session, or who ended it saw these tokens.
@@ -163,7 +189,8 @@ export function createRefresher(
     } catch (error) {
       if (!(error instanceof CoatcheckError) || error.code !== 'store_unavailable') throw error
       // The old token is spent, so these must not be lost: this instance goes on with them, others are told when it can.
-      waitUntil(successors.enterLater(session, key, renewed))
+      // Until then the lease is kept, or the next of them would spend the old token again.
+      turn.telling = successors.enterLater(session, key, renewed, unasked)
       return renewed
     }
     withdraw()
@@ -171,12 +198,12 @@ export function createRefresher(
   }
 
   /** Runs a refresh and leaves its outcome where the requests beside and after it look. */
-  async function fly(session: Session, spending: string): Promise<RenewedHolding> {
+  async function fly(session: Session, spending: string, unasked: boolean): Promise<RenewedHolding> {
     const flight: Flight = flights.get(spending) ?? { busyUntil: 0 }
     flight.busyUntil = now() + leaseTime
     flights.set(spending, flight)
     try {
-      flight.successor = await successorOf(session, spending)
+      flight.successor = await successorOf(session, spending, unasked)
       return flight.successor
     } catch (error) {
       if (error instanceof CoatcheckError && error.code === 'session_expired') {
@@ -201,10 +228,10 @@ export function createRefresher(
     return undefined
   }
 
-  async function renewNow(session: Session): Promise<void> {
+  async function renewNow(session: Session, unasked = false): Promise<void> {
     const spending = spendingOf(session)
     if (spending === undefined) throw new CoatcheckError('reauth_required', 'refresh_token_absent')
-    const flight = fly(session, spending)
+    const flight = fly(session, spending, unasked)
     // A browser that goes away does not take the refresh with it.
     waitUntil(flight.catch(() => {}))
     sessions.adopt(session, await flight)
@@ -219,7 +246,7 @@ export function createRefresher(
     if (!isStale(session.holding.tokens, now()) || spending === undefined) return
     // Still good: one refresh runs behind this request, and the next one finds its outcome.
     const busy = flight !== undefined && flight.busyUntil > now()
-    if (!busy) waitUntil(fly(session, spending).catch(() => {}))
+    if (!busy) waitUntil(fly(session, spending, true).catch(() => {}))
   }
 
   return {
@@ -246,11 +273,11 @@ export function createRefresher(
       }
     },
 
-    async renewRefused(session, refused) {
+    async renewRefused(session, refused, unasked) {
       catchUp(session)
       if (session.holding.tokens.accessToken !== refused) return
       refusedUntil = now() + flights.ttl
-      await renewNow(session)
+      await renewNow(session, unasked === 'unasked')
     },
   }
 }

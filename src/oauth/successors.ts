@@ -11,8 +11,8 @@ export interface Successors {
   /** Where the outcome of a redemption is: with its session, under a hash that only who has the refresh token can make. */
   keyOf(session: Session, spending: string): Promise<string>
   /**
-   * The outcome under a key, or that of a session whose tokens the store keeps: that one may have been renewed longer
-   * ago than any outcome is remembered.
+   * The outcome under a key, or what the store has of the session itself: that may have been renewed longer ago than
+   * any outcome is remembered.
    * @throws CoatcheckError `session_expired` when the token is dead, `authorization_server_unavailable` when the last
    * try failed a moment ago
    */
@@ -23,7 +23,7 @@ export interface Successors {
    */
   enter(session: Session, key: string, renewed: RenewedHolding): Promise<RenewedHolding | undefined>
   /** Goes on trying to write it down while the store is away, as long as anybody could ask. Never rejects. */
-  enterLater(session: Session, key: string, renewed: RenewedHolding): Promise<void>
+  enterLater(session: Session, key: string, renewed: RenewedHolding, unasked: boolean): Promise<void>
   /** Says that the token has no successor: never, or not at the moment. */
   mark(key: string, why: 'dead' | Reason): Promise<void>
 }
@@ -58,6 +58,14 @@ export function createSuccessors(
     return latest && latest.holding.generation > session.holding.generation ? latest : undefined
   }
 
+  async function tellAgain(session: Session, key: string, renewed: RenewedHolding, unasked: boolean): Promise<void> {
+    // It may have been written before the store went away, and others may have gone on from it.
+    const latest = await sessions.latest(session)
+    const isWritten = latest !== undefined && latest.holding.generation >= renewed.holding.generation
+    if (!isWritten) await sessions.save(session, renewed, unasked)
+    await store.add(key, renewed.seal, replayWindow)
+  }
+
   return {
     keyOf: async ({ family }, spending) => `${family}/next-${await keyedHash(spending, 'next')}`,
 
@@ -74,17 +82,14 @@ export function createSuccessors(
       return other
     },
 
-    async enterLater(session, key, renewed) {
+    async enterLater(session, key, renewed, unasked) {
       const deadline = now() + replayWindow
       for (let pause = 250; now() < deadline; pause = Math.min(pause * 2, 5_000)) {
         await new Promise((resolve) => setTimeout(resolve, pause))
-        const told = await sessions
-          .save(session, renewed)
-          .then(() => store.add(key, renewed.seal, replayWindow))
-          .then(
-            () => true,
-            () => false,
-          )
+        const told = await tellAgain(session, key, renewed, unasked).then(
+          () => true,
+          () => false,
+        )
         if (told) return
       }
     },

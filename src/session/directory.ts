@@ -20,6 +20,8 @@ const mostListed = 50
 const longestBrowser = 200
 /** How long entering a session may wait for another of the same user. Milliseconds. */
 const leaseTime = 5_000
+/** What changed just before one listened was not heard: then one looks again. Milliseconds. */
+const lookAgain = 500
 
 interface Entry {
   readonly id: string
@@ -76,7 +78,7 @@ export function createDirectory({
           return
         }
         if (now() >= deadline) return
-        await store.changed(key, deadline - now())
+        await store.changed(key, Math.min(deadline - now(), lookAgain))
       }
     },
 

@@ -23,7 +23,8 @@ export interface Holdings {
   write(renewed: RenewedHolding, key: HoldingKey, endsAt: number): Promise<void>
   /** Remembers what the store has, or is about to have. */
   remember(holding: Holding, key: HoldingKey, endsAt: number): void
-  forget(key: HoldingKey): Promise<void>
+  /** Forgets what is kept under this family. */
+  forget(family: string): Promise<void>
 }
 
 /** What is remembered of the store's holdings. */
@@ -40,7 +41,7 @@ export function createHoldings(
   })
   /** A store that everybody shares takes what is too large for cookies; the memory of one process does only if told to. */
   const mayMove = session.storage === 'store' || type !== 'memory'
-  const keyOf = ({ family }: HoldingKey) => `${family}/holding`
+  const keyOf = ({ family }: Pick<HoldingKey, 'family'>) => `${family}/holding`
 
   async function open(key: HoldingKey): Promise<Unsealed | undefined> {
     const seal = await store.get(keyOf(key))
@@ -90,9 +91,9 @@ export function createHoldings(
       opened.set(family, { half, unsealed: { data: holding, expiresAt: endsAt } })
     },
 
-    async forget(key) {
-      opened.delete(key.family)
-      if (mayMove) await store.delete(keyOf(key))
+    async forget(family) {
+      opened.delete(family)
+      await store.delete(keyOf({ family }))
     },
   }
   return holdings

@@ -27,6 +27,19 @@ export interface Holding {
   readonly tokens: TokenSet
 }
 
+/**
+ * The part of a session that moves with every use. It is a cookie of its own, so that keeping a session alive never
+ * rewrites tokens, and a late answer can never put older tokens over newer ones.
+ */
+export interface Ticket {
+  readonly id: string
+  /** The half of the holding's key that the session keys do not have. */
+  readonly half: string
+  /** Milliseconds since 1970. */
+  readonly createdAt: number
+  readonly seenAt: number
+}
+
 /** An open session, for the length of one request. */
 export interface Session extends HoldingKey {
   readonly id: string
@@ -57,6 +70,8 @@ export interface Refusal {
   readonly reason: Reason
   readonly code: Extract<ErrorCode, 'session_required' | 'session_expired'>
   readonly setCookie: readonly string[]
+  /** The session that the ticket was for, where that much could be read. */
+  readonly id?: string
 }
 
 /** What it takes to find and open a holding, besides the session keys. */

@@ -1,26 +1,13 @@
 // A session as a browser holds it: from cookies to a session and back. Created, opened, kept alive, ended.
 import type { Config } from '../config.ts'
 import type { TokenSet } from '../oauth/token-set.ts'
-import type { Reason } from '../reasons.ts'
 import type { Cookies } from './cookies.ts'
 import type { Endings } from './endings.ts'
 import type { Holdings } from './holdings.ts'
-import type { Names, SessionNames } from './names.ts'
-import { randomText, type Sealer, type Unsealed } from './seal.ts'
-import type { Holding, OpenedSession, RenewedHolding, Session, SignIn } from './session.ts'
-
-/**
- * The part of a session that moves with every use. It is a cookie of its own, so that keeping a session alive never
- * rewrites tokens, and a late answer can never put older tokens over newer ones.
- */
-interface Ticket {
-  readonly id: string
-  /** The half of the holding's key that the session keys do not have. */
-  readonly half: string
-  /** Milliseconds since 1970. */
-  readonly createdAt: number
-  readonly seenAt: number
-}
+import type { Names } from './names.ts'
+import { createOpening, type Opening } from './opening.ts'
+import { randomText, type Sealer } from './seal.ts'
+import type { Holding, RenewedHolding, Session, SignIn, Ticket } from './session.ts'
 
 export interface Sessions {
   /**
@@ -29,7 +16,7 @@ export interface Sessions {
    * @param unsure opens a session also when it cannot be known whether others ended it.
    * @throws CoatcheckError `store_unavailable` when that cannot be known, or when the store has the tokens
    */
-  open(header: string | undefined, unsure?: 'unsure'): OpenedSession | Promise<OpenedSession>
+  open: Opening
   /**
    * Begins a session, with an id of its own (ASVS 7.2.4).
    * @throws CoatcheckError `login_failed` when the tokens do not fit, saying how many bytes came from where;
@@ -43,11 +30,15 @@ export interface Sessions {
    * @throws CoatcheckError `session_expired` when the new tokens do not fit any more
    */
   renew(session: Session, tokens: TokenSet): Promise<RenewedHolding>
-  /** Puts a new generation into the store, if that is where the session's tokens are. */
-  save(session: Session, renewed: RenewedHolding): Promise<void>
+  /**
+   * Puts a new generation into the store, if that is where the session's tokens are.
+   * @param unasked nobody waits for it who would bring it to the browser: then a session that lives in cookies leaves it
+   * in the store too, because the browser may come back at any time before the session ends.
+   */
+  save(session: Session, renewed: RenewedHolding, unasked: boolean): Promise<void>
   /** Opens a holding of this session that was sealed for another request or process. */
   unsealHolding(session: Session, seal: string): Promise<Holding | undefined>
-  /** What the store has of a session that it keeps; `undefined` for one that lives in cookies. */
+  /** What the store has of a session, if it has anything. */
   latest(session: Session): Promise<RenewedHolding | undefined>
   /** Puts a newer holding into an open session. An older one, or one of another session, changes nothing. */
   adopt(session: Session, newer: RenewedHolding): void
@@ -60,8 +51,10 @@ export interface Sessions {
   /**
    * Ends a session for good; returns the `Set-Cookie`s that delete it. Resolves, always, when all instances know or when
    * the store could not be told.
+   *
+   * @param last what is still to be done with the session once it is over, before its tokens are forgotten.
    */
-  end(session: Session): Promise<readonly string[]>
+  end(session: Session, last?: () => Promise<unknown>): Promise<readonly string[]>
   /** Ends a session of which only the id is known. */
   endById(id: string): Promise<void>
   /** Ends every session of the user of this one. @throws CoatcheckError `store_unavailable` */
@@ -85,82 +78,16 @@ export interface SessionsParts {
   now: () => number
 }
 
-export function createSessions(
-  config: Pick<Config, 'session'>,
-  { sealer, cookies, holdings, names, endings, seen, now }: SessionsParts,
-): Sessions {
+export function createSessions(config: Pick<Config, 'session'>, parts: SessionsParts): Sessions {
+  const { sealer, cookies, holdings, names, endings, seen, now } = parts
   const { idleTimeout, absoluteTimeout } = config.session
   const touchEvery = Math.min(60_000, idleTimeout / 10)
 
   const secondsUntil = (time: number) => Math.max(0, Math.floor((time - now()) / 1_000))
 
-  function refuse(reason: Reason, found: readonly string[]): OpenedSession {
-    const over: Reason[] = ['session_idle', 'session_too_old', 'session_ended']
-    const code = over.includes(reason) ? 'session_expired' : 'session_required'
-    return { refusal: { reason, code, setCookie: found.length > 0 ? cookies.clearSession(found) : [] } }
-  }
-
   const sealTicket = (ticket: Ticket, endsAt: number) => sealer.seal('ticket', ticket, endsAt)
 
   const holdingCookies = (seal: string, session: Session) => cookies.writeHolding(seal, secondsUntil(session.endsAt))
-
-  /** What a request brought, step by step. */
-  interface Found {
-    readonly cookies: ReturnType<Cookies['readSession']>
-    readonly ticket: Ticket
-    readonly endsAt: number
-    readonly unsure: 'unsure' | undefined
-  }
-
-  function withTicket(
-    opened: Unsealed,
-    found: Found['cookies'],
-    unsure: 'unsure' | undefined,
-  ): OpenedSession | Promise<OpenedSession> {
-    if (opened.failure !== undefined) return refuse(sealReasons[opened.failure], found.names)
-    // It came out of our own seal of this purpose, so it has the shape we gave it.
-    const ticket = opened.data as Ticket
-    const endsAt = Math.min(opened.expiresAt, ticket.createdAt + absoluteTimeout)
-    const step = { cookies: found, ticket, endsAt, unsure }
-    const { half } = ticket
-    const holding =
-      found.holding === undefined
-        ? then(names.family(ticket.id), (family) => holdings.fromStore({ family, half }))
-        : holdings.fromCookies(found.holding, half)
-    return then(holding, (unsealed) => withHolding(unsealed, step))
-  }
-
-  function withHolding(opened: Unsealed | undefined, found: Found): OpenedSession | Promise<OpenedSession> {
-    if (opened === undefined) return withoutHolding(found)
-    if (opened.failure !== undefined) return refuse(sealReasons[opened.failure], found.cookies.names)
-    const holding = opened.data as Holding
-    const learning = found.unsure ? endings.catchUp()?.catch(() => {}) : endings.catchUp()
-    const named = names.of(holding)
-    if (learning === undefined && !(named instanceof Promise)) return checked(found, holding, named)
-    return Promise.all([named, learning]).then(([sessionNames]) => checked(found, holding, sessionNames))
-  }
-
-  /** The store has no tokens for this ticket: because the session has ended, or because there never was one. */
-  async function withoutHolding({ ticket: { id, createdAt }, cookies: found, unsure }: Found): Promise<OpenedSession> {
-    const family = await names.family(id)
-    const learning = endings.catchUp()
-    await (unsure ? learning?.catch(() => {}) : learning)
-    return refuse(endings.isOver([family], createdAt) ? 'session_ended' : 'session_invalid', found.names)
-  }
-
-  function checked({ cookies: found, ticket, endsAt }: Found, holding: Holding, named: SessionNames): OpenedSession {
-    const { id, half, createdAt, seenAt } = ticket
-    if (id !== holding.id) return refuse('session_invalid', found.names)
-    const time = now()
-    if (time >= endsAt) return refuse('session_too_old', found.names)
-    if (time >= seenAt + idleTimeout) return refuse('session_idle', found.names)
-    if (endings.isOver(named.marks, createdAt)) return refuse('session_ended', found.names)
-    const { family, marks } = named
-    const ticketLength = found.ticket?.length ?? 0
-    return {
-      session: { id, family, half, marks, createdAt, seenAt, endsAt, holding, cookieNames: found.names, ticketLength },
-    }
-  }
 
   async function move(session: Session): Promise<void> {
     const { id, half, createdAt, endsAt } = session
@@ -170,16 +97,13 @@ export function createSessions(
     seen(session)
   }
 
-  const endByName = (marks: readonly string[]) => endings.end({ marks, before: now(), until: now() + absoluteTimeout })
+  const endByName = (marks: readonly string[], before = now()) =>
+    endings.end({ marks, before, until: now() + absoluteTimeout })
+  // An id is given once. No later session has it, so whatever the clock said of the instance where it began, it is over.
+  const endFamily = (family: string) => endByName([family], now() + absoluteTimeout)
 
   return {
-    open(header, unsure) {
-      const found = cookies.readSession(header)
-      const { ticket, names: cookieNames } = found
-      if (ticket === undefined)
-        return refuse(cookieNames.length === 0 ? 'session_absent' : 'session_invalid', cookieNames)
-      return then(sealer.unseal('ticket', ticket), (opened) => withTicket(opened, found, unsure))
-    },
+    open: createOpening(config, parts),
 
     async create(signIn) {
       const createdAt = now()
@@ -212,8 +136,8 @@ export function createSessions(
       return renewed
     },
 
-    async save(session, renewed) {
-      if (!holdings.fits(renewed.seal.length, session.ticketLength))
+    async save(session, renewed, unasked) {
+      if (unasked || !holdings.fits(renewed.seal.length, session.ticketLength))
         await holdings.write(renewed, session, session.endsAt)
     },
 
@@ -256,15 +180,20 @@ export function createSessions(
       return () => clearInterval(timer)
     },
 
-    async end(session) {
-      const told = endByName([session.family])
-      await Promise.allSettled([told, holdings.forget(session)])
+    async end(session, last) {
+      await endFamily(session.family).catch(() => {})
+      await last?.().catch(() => {})
+      await holdings.forget(session.family).catch(() => {})
       return cookies.clearSession(session.cookieNames)
     },
 
-    endById: async (id) => endByName([await names.family(id)]),
+    async endById(id) {
+      const family = await names.family(id)
+      await endFamily(family)
+      await holdings.forget(family)
+    },
     endUser: async ({ holding: { issuer, subject } }) => endByName(await names.user(issuer, subject)),
-    endByName,
+    endByName: (marks) => endByName(marks),
 
     cookiesFor({ marks, createdAt, newTicket, newHolding }) {
       if (newTicket === undefined && newHolding === undefined) return none
@@ -279,18 +208,7 @@ export function createSessions(
   }
 }
 
-/** Goes on at once with what is there, else when it is. In the steady state everything is there, and nothing is waited for. */
-function then<T, U>(value: T | Promise<T>, next: (value: T) => U | Promise<U>): U | Promise<U> {
-  return value instanceof Promise ? value.then(next) : next(value)
-}
-
 /** How soon a stream notices that its session is over. Milliseconds. */
 const watchEvery = 1_000
 
 const none: readonly string[] = []
-
-const sealReasons = {
-  invalid: 'session_invalid',
-  unknown_key: 'session_key_unknown',
-  expired: 'session_too_old',
-} as const satisfies Record<string, Reason>

@@ -32,7 +32,8 @@ export interface Store {
 
   /**
    * Waits until the value or the lease under `key` may have changed, at most `timeout`. May return early: callers
-   * look again. Never rejects because of the time-out.
+   * look again. What changed before the call arrived is not noticed: callers do not rely on it for long. Never rejects
+   * because of the time-out.
    */
   changed(key: string, timeout: number): Promise<void>
 

@@ -196,7 +196,7 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
 
     test('no entry is lost among many writers, and long logs come in pages', async () => {
       const store = await open()
-      const expected = Array.from({ length: 2_500 }, (_, index) => `entry ${index}`)
+      const expected = Array.from({ length: 1_200 }, (_, index) => `entry ${index}`)
       const seen: string[] = []
       let cursor = ''
       const writing = Promise.all(expected.map((entry) => store.append('log', entry, 60_000)))

@@ -65,7 +65,7 @@ const combinations = stores.flatMap(([name, open]) =>
 )
 
 describe.each(combinations)('two instances with %s, tokens in the %s,', (_, storage, open) => {
-  test('refresh once for fifty requests at both, and hand on what came of it', async () => {
+  test('R609 refresh once for fifty requests at both, and hand on what came of it', async () => {
     const pair = await startPair(await open(), storage)
     const browser = await signInSpent(pair)
     const cookie = browser.cookieHeader()
@@ -79,7 +79,7 @@ describe.each(combinations)('two instances with %s, tokens in the %s,', (_, stor
     expect(new Set(pair.one.api.requests.map(({ headers }) => headers.authorization)).size).toBe(1)
   })
 
-  test('know within a second that a session was signed out: its copy is dead at the other', async () => {
+  test('R607 know within a second that a session was signed out: its copy is dead at the other', async () => {
     const pair = await startPair(await open(), storage)
     const browser = pair.one.browser()
     await browser.signIn()
@@ -91,7 +91,7 @@ describe.each(combinations)('two instances with %s, tokens in the %s,', (_, stor
     expect([answer.status, answer.json().code]).toEqual([401, 'session_expired'])
   })
 
-  test('know within a second that the authorization server ended a session', async () => {
+  test('R151 know within a second that the authorization server ended a session', async () => {
     const pair = await startPair(await open(), storage)
     const browser = pair.one.browser()
     await browser.signIn()
@@ -170,6 +170,21 @@ describe.each(stores)('two instances with %s, tokens in the store,', (_, open) =
     expect((await copy.fetch('/api/orders', { headers: { cookie } })).status).toBe(200)
     expect(refreshes(pair.as)).toHaveLength(1)
     expect(pair.as.reuses).toEqual([])
+  })
+
+  test('revoke at sign-out what the other has refreshed long ago', async () => {
+    const pair = await startPair(await open(), 'store', { refresh: { replayWindow: '1s' } })
+    const browser = await signInSpent(pair)
+    const copy = pair.copyAtTwo(browser)
+    expect((await copy.fetch('/auth/session')).json().authenticated).toBe(true)
+    let newest = ''
+    pair.as.behaviour.tokenResponse = (response) => {
+      newest = String(response.refresh_token)
+    }
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    await passed(1_300)
+    await copy.fetch('/auth/logout', { method: 'POST' })
+    await expect.poll(() => pair.as.to('/revoke').map(({ body }) => body.get('token'))).toContain(newest)
   })
 })
 

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { startAuthorizationServer } from '../support/authorization-server.ts'
 import { createBrowser } from '../support/browser.ts'
-import { sessionKey } from '../support/coatcheck.ts'
+import { providerFor, sessionKey } from '../support/coatcheck.ts'
 import { coatcheck, fileWith } from '../support/command.ts'
 import { closeAfterTest, freePort } from '../support/http-server.ts'
 import { startUpstream } from '../support/upstream.ts'
@@ -16,15 +16,7 @@ test('keys are rotated under load, on SIGHUP, and nobody is signed out', async (
       publicUrl: `http://localhost:${port}`,
       listen: { port },
       session: { keys, idleTimeout: '2s' },
-      providers: [
-        {
-          id: 'main',
-          issuer: as.issuer,
-          clientId: as.clientId,
-          clientAuth: { method: 'client_secret_basic', secret: as.clientSecret },
-          allowInsecureRequests: true,
-        },
-      ],
+      providers: [providerFor(as)],
       routes: [{ path: '/api', upstream: api.url, token: 'user' }],
     })
   const [old, next] = [sessionKey(1), sessionKey(2)]

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { startAuthorizationServer } from '../support/authorization-server.ts'
-import { startWorld, type World } from '../support/coatcheck.ts'
+import { providerFor, startWorld, type World } from '../support/coatcheck.ts'
 import { closeAfterTest } from '../support/http-server.ts'
 import { passed } from '../support/time.ts'
 
@@ -25,7 +25,7 @@ function watchSid(world: World): () => string {
 }
 
 describe('POST /auth/backchannel-logout', () => {
-  test('ends the session with the sid of the token, and no other', async () => {
+  test('R149 R150 ends the session with the sid of the token, and no other', async () => {
     const world = await startWorld()
     const sid = watchSid(world)
     const [ended, other] = [world.browser(), world.browser()]
@@ -66,7 +66,7 @@ describe('POST /auth/backchannel-logout', () => {
     expect((await browser.fetch('/api/orders')).status).toBe(200)
   })
 
-  test('beats a refresh that is under way', async () => {
+  test('R153 beats a refresh that is under way', async () => {
     const world = await startWorld()
     const sid = watchSid(world)
     world.as.behaviour.expiresIn = 0.1
@@ -99,16 +99,7 @@ describe('POST /auth/backchannel-logout', () => {
   test('counts for the issuer of the token alone', async () => {
     const other = closeAfterTest(await startAuthorizationServer())
     const world = await startWorld(({ config }) => ({
-      providers: [
-        ...config.providers,
-        {
-          id: 'other',
-          issuer: other.issuer,
-          clientId: other.clientId,
-          clientAuth: { method: 'client_secret_basic', secret: other.clientSecret },
-          allowInsecureRequests: true,
-        },
-      ],
+      providers: [...config.providers, providerFor(other, 'other')],
     }))
     const browser = world.browser()
     await browser.signIn()
@@ -116,7 +107,7 @@ describe('POST /auth/backchannel-logout', () => {
     expect((await browser.fetch('/api/orders')).status).toBe(200)
   })
 
-  test('is no place for a GET, and answers no other origin', async () => {
+  test('R146 is no place for a GET, and answers no other origin', async () => {
     const world = await startWorld()
     const got = await world.browser().send('/auth/backchannel-logout')
     expect([got.status, got.headers.get('allow')]).toEqual([405, 'POST'])

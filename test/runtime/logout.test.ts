@@ -74,6 +74,20 @@ describe('POST /auth/logout', () => {
     expect((await browser.fetch('/auth/session')).json().authenticated).toBe(true)
   })
 
+  test('ends the session of the ticket, although an old session’s tokens stand beside it', async () => {
+    const world = await startWorld()
+    const [old, browser] = [world.browser(), world.browser()]
+    await old.signIn()
+    await browser.signIn()
+    const copy = browser.cookieHeader()
+    const pieces = [...old.cookies].filter(([name]) => /\.\d$/.test(name))
+    // With tokens in the store there are no pieces to mix.
+    for (const [name, value] of pieces) browser.cookies.set(name, value)
+    expect((await browser.fetch('/auth/logout', { method: 'POST' })).status).toBe(303)
+    const answer = await browser.fetch('/api/orders', { headers: { cookie: copy } })
+    expect([answer.status, answer.json().code]).toEqual([401, 'session_expired'])
+  })
+
   test('kills a copied cookie', async () => {
     const world = await startWorld()
     const browser = world.browser()

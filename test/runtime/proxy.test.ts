@@ -316,7 +316,7 @@ describe('an upstream that refuses the token', () => {
     expect([answer.status, answer.text]).toEqual([200, '{"ok":true}'])
   })
 
-  test('because the sign-in is too weak gets the page a loginUrl for a stronger one', async () => {
+  test('R082 because the sign-in is too weak gets the page a loginUrl for a stronger one', async () => {
     const world = await startWorld()
     const browser = world.browser()
     await browser.signIn()

@@ -63,9 +63,9 @@ describe('a session whose access token is over', () => {
     const world = await startWorld()
     const browser = await signedInWithExpiredToken(world)
     const oldest = browser.cookieHeader()
-    world.as.behaviour.expiresIn = 0.05
+    world.as.behaviour.expiresIn = 1
     await browser.fetch('/api/orders')
-    await passed(60)
+    await passed(1_050)
     world.as.behaviour.expiresIn = 300
     await browser.fetch('/api/orders')
     const late = await browser.fetch('/api/orders', { headers: { cookie: oldest } })
@@ -135,6 +135,37 @@ describe('a session whose access token is over', () => {
     await passed(60)
     expect((await browser.fetch('/api/orders')).status).toBe(200)
     expect(new Set(refreshes(world).map(({ body }) => body.get('refresh_token'))).size).toBe(1)
+  })
+})
+
+describe('an authorization server that is away', () => {
+  test('is left alone after a few requests, whoever asks, and all goes on when it is back', async () => {
+    const world = await startWorld()
+    const browsers = []
+    for (let index = 0; index < 12; index++) browsers.push(await signedInWithExpiredToken(world))
+    world.as.behaviour.faults['/token'] = () => ({ status: 503, body: 'CANARY' })
+    for (const browser of browsers) {
+      const answer = await browser.fetch('/api/orders')
+      expect([answer.status, answer.json().code]).toEqual([503, 'authorization_server_unavailable'])
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
+    }
+    expect(refreshes(world).length).toBeLessThan(browsers.length)
+    world.as.behaviour.faults = {}
+    for (const browser of browsers) {
+      await expect.poll(async () => (await browser.fetch('/api/orders')).status, { interval: 200 }).toBe(200)
+    }
+    expect(world.as.reuses).toEqual([])
+  })
+
+  test('is not thought to be away because of what it says about one session', async () => {
+    const world = await startWorld()
+    const browsers = []
+    for (let index = 0; index < 8; index++) browsers.push(await signedInWithExpiredToken(world))
+    const good = await signedInWithExpiredToken(world)
+    world.as.behaviour.faults['/token'] = () => ({ status: 400, body: { error: 'invalid_grant' } })
+    for (const browser of browsers) expect((await browser.fetch('/api/orders')).status).toBe(401)
+    world.as.behaviour.faults = {}
+    expect((await good.fetch('/api/orders')).status).toBe(200)
   })
 })
 

@@ -58,7 +58,7 @@ describe('/auth/sessions', () => {
     expect((await alice.fetch('/api/orders')).status).toBe(200)
   })
 
-  test('ends all of them at once, and nobody else’s; signing in again works', async () => {
+  test('R608 ends all of them at once, and nobody else’s; signing in again works', async () => {
     const world = await startWorld()
     const [here, there, bob] = [world.browser(), world.browser(), world.browser()]
     await there.signIn()

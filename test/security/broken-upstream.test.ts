@@ -312,7 +312,7 @@ describe('R516 A call that breaks off', () => {
       const answer = await connection.answer(method === 'HEAD' ? method : undefined)
       expect(answer?.status, method).toBe(502)
       expect(upstream.calls.length, method).toBeLessThanOrEqual(runtime === 'node' ? 1 : 2)
-      expect(performance.now() - start, method).toBeLessThan(1_500)
+      expect(performance.now() - start, method).toBeLessThan(5_000)
       connection.close()
     }
   })

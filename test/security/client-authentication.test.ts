@@ -59,6 +59,20 @@ describe('R047 a client that proves itself with a private key', () => {
   })
 })
 
+describe('R047 a client with a secret', () => {
+  test('that is to be in the form sends it there, and nowhere else', async () => {
+    const world = await startWorld(({ as, config }) => {
+      const clientAuth = { method: 'client_secret_post' as const, secret: as.clientSecret }
+      return { providers: config.providers.map((provider) => ({ ...provider, clientAuth })) }
+    })
+    const browser = world.browser()
+    expect((await browser.signIn()).status).toBe(303)
+    const [redeemed] = world.as.to('/token')
+    expect(redeemed?.body.get('client_secret')).toBe(world.as.clientSecret)
+    expect(redeemed?.headers.authorization).toBeUndefined()
+  })
+})
+
 describe('R053 an assertion', () => {
   test('is for the issuer alone, as a single string', async () => {
     const { world, assertions } = await withKey('ES256')

@@ -373,8 +373,9 @@ describe('R610 Garbage in cookies', () => {
       const harmless = `Cookie: other=${'x'.repeat(cookie.length)}`
       await time(harmless)
       const base = await time(harmless)
-      // A few milliseconds each for a header of up to 50 KB are nothing an attacker gains by; a runaway is.
-      expect((await time(`Cookie: ${cookie}`)) - base, `milliseconds for ${count}`).toBeLessThan(count * 8)
+      // A few milliseconds each for a header of up to 50 KB are nothing an attacker gains by; a runaway is. The limit
+      // only catches that, on a busy machine too.
+      expect((await time(`Cookie: ${cookie}`)) - base, `milliseconds for ${count}`).toBeLessThan(count * 100)
       expect(api.requests).toEqual([])
     })
   }

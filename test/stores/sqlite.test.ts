@@ -284,7 +284,7 @@ describe('an SQLite store that another process keeps locked', () => {
     expect(writes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
     expect(await store.healthy()).toBe(false)
     expect(performance.now() - start).toBeLessThan(5_500)
-    expect(longest).toBeLessThan(200)
+    expect(longest).toBeLessThan(1_500)
   })
 
   test('works again as soon as the lock is gone, also for calls that already wait', async () => {

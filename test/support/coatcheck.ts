@@ -91,21 +91,24 @@ async function serveOnNode(config: ConfigInput): Promise<Served> {
   return { url, events: () => events, close }
 }
 
+/** The settings of a test's authorization server. */
+export function providerFor(as: AuthorizationServer, id = 'main'): ConfigInput['providers'][number] {
+  return {
+    id,
+    issuer: as.issuer,
+    clientId: as.clientId,
+    clientAuth: { method: 'client_secret_basic', secret: as.clientSecret },
+    allowInsecureRequests: true,
+  }
+}
+
 /** One provider, and a route of each kind. */
 function configFor(as: AuthorizationServer, api: Upstream, port: number): ConfigInput {
   return {
     publicUrl: `http://app.localhost:${port}`,
     listen: { host: '127.0.0.1', port },
     session: { keys: [sessionKey()], storage },
-    providers: [
-      {
-        id: 'main',
-        issuer: as.issuer,
-        clientId: as.clientId,
-        clientAuth: { method: 'client_secret_basic', secret: as.clientSecret },
-        allowInsecureRequests: true,
-      },
-    ],
+    providers: [providerFor(as)],
     routes: [
       { path: '/api', upstream: `${api.url}/v1`, token: 'user' },
       { path: '/api/open', upstream: `${api.url}/open`, token: 'none' },
