@@ -8,7 +8,7 @@ export const usage = `npm run bench:refresh -- [options]
   --parallel N     requests of each session, sent at once (default 50)
   --overlap N      sessions at a time (default 20; 5 for durable-object, which is one thread)
   --store A,B      of redis, sqlite, durable-object (default all)
-  --storage A,B    of cookie, store (default cookie, and in storm both)
+  --storage A,B    of cookie, store (default cookie, and both for redis and sqlite in storm)
   --scenario A,B   of alone, storm, crash, crash-grace, restart (default all that the store has)
   --away SECONDS   how long redis is gone in restart (default 3)
   --latency MS     of the authorization server, and up to half of it more by chance (default 50)
@@ -65,15 +65,19 @@ export function readOptions(args: readonly string[]): Options | undefined {
   })
   if (values.help) return undefined
   const stores = chosen('store', values.store, storeTypes)
-  const storagesIn = (scenario: Scenario) =>
-    chosen('storage', values.storage ?? (scenario === 'storm' ? 'cookie,store' : 'cookie'), ['cookie', 'store'])
+  const storagesIn = (scenario: Scenario, store: StoreType) => {
+    const both = scenario === 'storm' && store !== 'durable-object'
+    return chosen('storage', values.storage ?? (both ? 'cookie,store' : 'cookie'), ['cookie', 'store'])
+  }
   const overlapOf = (scenario: Scenario, store: StoreType) =>
     scenario === 'alone' ? 1 : whole('overlap', values.overlap ?? (store === 'durable-object' ? '5' : '20'), 1)
   const runs = chosen('scenario', values.scenario, scenarios).flatMap((scenario) =>
     stores
       .filter((store) => possible[scenario].includes(store))
       .flatMap((store) =>
-        storagesIn(scenario).map((storage) => ({ scenario, store, storage, overlap: overlapOf(scenario, store) })),
+        storagesIn(scenario, store).map((storage) => {
+          return { scenario, store, storage, overlap: overlapOf(scenario, store) }
+        }),
       ),
   )
   if (runs.length === 0) throw new RangeError('That scenario cannot happen with that store')
