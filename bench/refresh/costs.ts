@@ -143,8 +143,13 @@ async function roundTrips(storage: Storage): Promise<string[][]> {
   clock.ahead += 61_000
   await send(three, other, '/api/orders/b')
   await step('a call a minute after the last', () => send(two, jar, '/api/orders/a'))
+  clock.ahead += 180_000
+  await send(two, jar, '/auth/session', { method: 'POST' })
+  await send(two, other, '/api/orders/b')
+  await step('a call that finds the access token nearly over', () => send(two, jar, '/api/orders/a'))
+  await send(two, jar, '/api/orders/a')
   const before: Jar = new Map(jar)
-  clock.ahead += 240_000
+  clock.ahead += 310_000
   await send(two, jar, '/auth/session', { method: 'POST' })
   await send(two, other, '/api/orders/b')
   await step('a call that finds the access token over', () => send(two, jar, '/api/orders/a'))
