@@ -11,6 +11,9 @@ import { createLogout } from './endpoints/logout.ts'
 import { createSessionEndpoints } from './endpoints/session.ts'
 import { createSessionsEndpoints } from './endpoints/sessions.ts'
 import { CoatcheckError } from './errors.ts'
+import { createApiTokens } from './oauth/api-tokens.ts'
+import { createBreakers } from './oauth/breaker.ts'
+import { createCredentials } from './oauth/credentials.ts'
 import { createRefresher } from './oauth/refresh.ts'
 import { createRelyingParty } from './oauth/relying-party.ts'
 import { errorPage } from './pages.ts'
@@ -81,10 +84,14 @@ export function createCoatcheck(
       return [provider.id, createRelyingParty(provider, callbackPath, config, platform)]
     }),
   )
-  const refresher = createRefresher(config, { sessions, relyingParties, platform: shared })
-  const routes = routeMatcher(config.routes)
+  const breakers = createBreakers(now)
+  const refresher = createRefresher(config, { sessions, relyingParties, breakers, platform: shared })
+  const apiTokens = createApiTokens(config, { sealer, refresher, relyingParties, breakers, platform: shared })
+  const credentials = createCredentials(refresher, apiTokens)
+  const routes = routeMatcher(config.routes, config.providers[0]?.id)
   const clientAddress = clientAddressOf(config.trustedProxies)
-  const api = createApi({ config, platform, sessions, refresher, clientAddress, rateLimit: rateLimit() })
+  const scopes = optionalScopes(config)
+  const api = createApi({ config, platform, sessions, credentials, scopes, clientAddress, rateLimit: rateLimit() })
   const login = createLogin({
     config,
     platform: shared,
@@ -94,6 +101,7 @@ export function createCoatcheck(
     sessions,
     refresher,
     directory,
+    scopes,
   })
   const session = createSessionEndpoints({ config, platform, sessions })
   const logout = createLogout({ config, platform: shared, relyingParties, cookies, sessions, refresher })
@@ -196,6 +204,12 @@ export function createCoatcheck(
   }
 
   return Object.assign(app, { config, notReady, forward, reloadKeys: sealer.reload })
+}
+
+/** Scopes that a sign-in may ask for besides the usual ones. */
+function optionalScopes({ routes, providers }: Config): ReadonlySet<string> {
+  const named = providers.flatMap(({ optionalScope = '' }) => optionalScope.split(' '))
+  return new Set([...routes.flatMap(({ require }) => require.scope), ...named].filter((scope) => scope !== ''))
 }
 
 /** Asks browsers to come by https from now on. */

@@ -58,6 +58,11 @@ export const provider = rule(
       .refine((scope) => scope.split(' ').includes('openid'), 'must contain openid')
       .default('openid profile email offline_access')
       .describe('Scopes asked for at sign-in.'),
+    optionalScope: text
+      .optional()
+      .describe(
+        'Further scopes, separated by spaces, that `/auth/login?scope=` may ask for when a call needs them. Those in `require.scope` of a route may be asked for anyway.',
+      ),
     par: z
       .union([z.literal('auto'), flag], 'must be "auto", true or false')
       .default('auto')

@@ -105,6 +105,14 @@ function explain(issue: core.$ZodIssue, document: unknown): [string, string][] {
       return [[at, issue.message.startsWith('Too') ? `must be at least ${issue.minimum}` : issue.message]]
     case 'too_big':
       return [[at, issue.message.startsWith('Too') ? `must be at most ${issue.maximum}` : issue.message]]
+    case 'invalid_union': {
+      // A word or an object: what is wrong with an object that was meant as one is what there is to say.
+      const inside = isPlainObject(valueAt(document, issue.path)) ? (issue.errors.at(-1) ?? []) : []
+      if (inside.length === 0) return [[at, issue.message]]
+      return inside.flatMap((one) =>
+        explain({ ...one, path: [...issue.path, ...one.path] } as core.$ZodIssue, document),
+      )
+    }
     default:
       return [[at, issue.message]]
   }
@@ -121,16 +129,19 @@ function article(expected: string): string {
   return /^[aeio]/.test(expected) ? `an ${expected}` : `a ${expected}`
 }
 
+function listAt(document: Record<string, unknown>, name: string): readonly unknown[] {
+  const items = document[name]
+  return Array.isArray(items) ? items : []
+}
+
 type Listen = { port?: unknown } | null
 
 /** Mistakes that only show when two settings are held side by side. Reads the document itself, so it always speaks. */
 function contradictions(document: Record<string, unknown>): [string, string][] {
   const found: [string, string][] = []
   const repeated = (list: 'providers' | 'routes', key: string, what: string) => {
-    const items = document[list]
-    if (!Array.isArray(items)) return
     const seen = new Map<string, number>()
-    for (const [index, item] of items.entries()) {
+    for (const [index, item] of listAt(document, list).entries()) {
       const value = (item as Record<string, unknown> | null)?.[key]
       if (typeof value !== 'string') continue
       const first = seen.get(value)
@@ -141,6 +152,13 @@ function contradictions(document: Record<string, unknown>): [string, string][] {
   repeated('providers', 'id', 'must not be the id of')
   repeated('providers', 'issuer', 'must not be the issuer of')
   repeated('routes', 'path', 'must not be the path of')
+  const ids = listAt(document, 'providers').map((item) => (item as { id?: unknown } | null)?.id)
+  for (const [index, item] of listAt(document, 'routes').entries()) {
+    const { provider } = ((item as Record<string, unknown> | null)?.token ?? {}) as { provider?: unknown }
+    if (typeof provider === 'string' && !ids.includes(provider)) {
+      found.push([`routes[${index}].token.provider`, 'must be the id of one of providers'])
+    }
+  }
   const { listen, admin } = document as { listen?: Listen; admin?: { listen?: Listen } | null }
   const port = String(listen?.port ?? 3000)
   if (admin && port !== '0' && port === String(admin.listen?.port ?? 3001)) {

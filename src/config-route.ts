@@ -1,5 +1,6 @@
 // The settings of one route: an upstream, whose token it gets, and who may call.
 import * as z from 'zod'
+import { kindOf, tokenPolicy } from './config-token.ts'
 import {
   flag,
   isHttp,
@@ -17,6 +18,11 @@ import {
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
 
+/** Kinds of token that nobody gets who is not signed in. */
+const servesOnlyUsers = new Set(['user', 'exchange', 'static'])
+/** Kinds of token for which nobody looks for a session. */
+const sessionless = new Set(['none', 'client'])
+
 const plainRoute = z.strictObject({
   path: routePath.describe('Prefix of the paths this route serves, on a segment boundary; the longest prefix wins.'),
   upstream: upstreamUrl.describe('What replaces the prefix: `/api/orders/7?x=1` becomes `<upstream>/7?x=1`.'),
@@ -28,11 +34,9 @@ const plainRoute = z.strictObject({
     .min(1, 'must name at least one method')
     .default([...methods])
     .describe('Methods that are forwarded.'),
-  token: z
-    .enum(['none', 'user', 'user-or-none'], {
-      error: 'must be none, user or user-or-none (a route without a token policy is refused)',
-    })
-    .describe('Whose access token the upstream gets.'),
+  token: tokenPolicy.describe(
+    'Whose credential the upstream gets: none, user, user-or-none, client, user-or-client, or an object with a `kind`.',
+  ),
   require: z
     .strictObject({
       scope: texts.default([]).describe('Scopes the session must have been granted.'),
@@ -81,7 +85,7 @@ export const route = [
     path: ['require'],
     error: 'must not be there on a route that serves whoever is not signed in',
     broken: ({ token, require: { scope = [], claims = {}, acr = [] } = {} as never }: z.output<typeof plainRoute>) =>
-      token !== 'user' && scope.length + Object.keys(claims).length + acr.length > 0,
+      !servesOnlyUsers.has(kindOf(token) ?? 'user') && scope.length + Object.keys(claims).length + acr.length > 0,
   },
   {
     path: ['path'],
@@ -92,6 +96,6 @@ export const route = [
     path: ['rateLimit', 'per'],
     error: 'must be address on a route without sessions',
     broken: ({ token, rateLimit }: z.output<typeof plainRoute>) =>
-      token === 'none' && rateLimit !== undefined && rateLimit.per !== 'address',
+      sessionless.has(kindOf(token) ?? 'user') && rateLimit !== undefined && rateLimit.per !== 'address',
   },
 ].reduce((schema, { path, error, broken }) => rule(schema, path, error, broken), plainRoute)

@@ -136,6 +136,17 @@ export const upstreamUrl = readable(
   { format: 'uri', examples: ['https://orders.internal/v1'] },
 )
 
+/** A URI that names something and is compared letter for letter, such as a resource (RFC 8707, section 2). */
+export const absoluteUri = readable(
+  (value) => {
+    if (!/^[a-z][a-z0-9+.-]*:[\x21-\x7e]+$/i.test(value) || value.includes('#') || !URL.canParse(value)) {
+      throw new Error('must be an absolute URI without a fragment')
+    }
+    return value
+  },
+  { format: 'uri', examples: ['https://orders.example.com'] },
+)
+
 /** Where a Redis is: `redis://user:password@host:port/database`. The value never appears in a message. */
 export const redisUrl = readable(
   (value) => {

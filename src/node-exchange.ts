@@ -1,5 +1,7 @@
 // A request as Node has it, before it becomes anything else.
+import type { IncomingMessage } from 'node:http'
 import type { HttpBindings } from '@hono/node-server'
+import { CoatcheckError } from './errors.ts'
 import type { Exchange } from './platform.ts'
 
 /** A request as Node's parser left it. */
@@ -13,6 +15,28 @@ export function nodeExchange(source: HttpBindings): Exchange {
     peer: (socket as typeof socket | null)?.remoteAddress,
     hasBody: (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined,
     headers,
+    readBody: (patience) => bodyOf(source.incoming, patience),
     source,
   }
+}
+
+/** All of a body that is known to be short. */
+function bodyOf(incoming: IncomingMessage, patience: number): Promise<Uint8Array<ArrayBuffer>> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    const gone = () => settle(() => reject(new CoatcheckError('bad_request', 'client_gone')))
+    const timer = setTimeout(gone, patience)
+    const settle = (then: () => void) => {
+      clearTimeout(timer)
+      incoming.off('data', onData).off('end', onEnd).off('close', gone)
+      then()
+    }
+    const onData = (chunk: Buffer) => {
+      timer.refresh()
+      chunks.push(chunk)
+    }
+    const onEnd = () => settle(() => resolve(Buffer.concat(chunks)))
+    incoming.on('data', onData).once('end', onEnd).once('close', gone)
+    if (incoming.destroyed) gone()
+  })
 }

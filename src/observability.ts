@@ -24,6 +24,7 @@ export type LogEvent =
   | { event: 'revocation.failed'; provider: string; reason: Reason }
   | { event: 'refresh.completed'; provider: string; session: string; generation: number; milliseconds: number }
   | { event: 'refresh.failed'; provider: string; session: string; reason: Reason; sessionKept: boolean }
+  | { event: 'token.failed'; provider: string; reason: Reason }
   | { event: 'userinfo.failed'; provider: string; reason: Reason }
   | { event: 'store.failed'; reason: Reason }
   | { event: 'upstream.failed'; route: string; code: ErrorCode; reason: Reason }
@@ -59,6 +60,7 @@ export const levels: Record<EventName, Level> = {
   'revocation.failed': 'warn',
   'refresh.completed': 'info',
   'refresh.failed': 'warn',
+  'token.failed': 'warn',
   'userinfo.failed': 'warn',
   'store.failed': 'error',
   'upstream.failed': 'warn',

@@ -43,6 +43,12 @@ export interface Exchange {
   readonly hasBody: boolean
   /** All headers, names in lower case. A header that came more than once is joined as HTTP allows. */
   readonly headers: HeaderRecord
+  /**
+   * Reads the whole body, which the caller knows to be short.
+   * @param patience longest wait for the next piece of it, in milliseconds
+   * @throws CoatcheckError `bad_request` when the browser goes away or stops sending
+   */
+  readBody(patience: number): Promise<Uint8Array<ArrayBuffer>>
   /** The request as the runtime has it. Only the platform that made this exchange knows what that is. */
   readonly source: unknown
 }
@@ -61,6 +67,8 @@ export interface UpstreamCall {
   readonly path: string
   readonly method: string
   readonly headers: HeaderList
+  /** The body, if it was read before. Else it is streamed from the exchange. */
+  readonly body?: Uint8Array<ArrayBuffer> | undefined
   /** Longest wait for the head of the answer, in milliseconds. */
   readonly timeout: number
   /** Largest request body, in bytes. */

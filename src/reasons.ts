@@ -73,6 +73,10 @@ export const reasons = {
   invalid_grant: 'The authorization server does not accept the code or refresh token (any more).',
   client_rejected: 'The authorization server does not accept our client authentication. Check clientId and clientAuth.',
   request_rejected: 'The authorization server refused our request with an OAuth error.',
+  token_refused:
+    'The authorization server gives no token for this API. Check resource, audience and what the client may do.',
+  scope_refused: 'The authorization server does not grant the scope that the route asks for.',
+  issued_token_type: 'The token that came of an exchange is not of the type that was asked for (RFC 8693).',
   response_malformed: 'The authorization server answered with something that is not a valid OAuth response.',
   response_too_large: 'The authorization server answered with more than coatcheck reads.',
   server_error: 'The authorization server answered with a server error, or asked for patience.',
@@ -86,6 +90,8 @@ export const reasons = {
   upstream_garbage: 'The upstream did not speak proper HTTP.',
   upstream_redirect: 'The upstream redirected to an address outside its route; the Location was removed.',
   sign_in_too_weak: 'The upstream asks for a stronger or more recent sign-in (insufficient_user_authentication).',
+  step_up_in_vain: 'The upstream asks for a sign-in like the one that the session began with: another would not help.',
+  upstream_scope: 'The upstream asks for a scope that the access token lacks (insufficient_scope).',
   upstream_token_refused: 'The upstream refused a fresh access token (invalid_token).',
   client_gone: 'The browser went away before the upstream answered.',
   // Ourselves

@@ -2,6 +2,7 @@
 import type { Context } from 'hono'
 import type { Config } from './config.ts'
 import { requireStore } from './config-reader.ts'
+import { CoatcheckError } from './errors.ts'
 import { isLogged, logLine } from './observability.ts'
 import type { Exchange, HeaderRecord, Platform } from './platform.ts'
 import { memoryStore } from './stores/memory.ts'
@@ -39,6 +40,13 @@ export function webExchange(c: Context, peer?: string): Exchange {
     peer,
     hasBody: raw.body !== null && headers['content-length'] !== '0',
     headers: headers satisfies HeaderRecord,
+    readBody: () =>
+      raw.arrayBuffer().then(
+        (body) => new Uint8Array(body),
+        (error) => {
+          throw new CoatcheckError('bad_request', 'client_gone', {}, error)
+        },
+      ),
     source: raw,
   }
 }

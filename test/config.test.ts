@@ -101,7 +101,7 @@ describe('readConfig()', () => {
       'session.keys[0]: must be 32 random bytes in base64url; make a key with `coatcheck keys`',
       'providers[0].clientId: is required',
       'routes[0].upstream: must be an absolute https URL',
-      'routes[1].token: must be none, user or user-or-none (a route without a token policy is refused)',
+      'routes[1].token: must be none, user, user-or-none, client or user-or-client, or an object with a kind (a route without a token policy is refused)',
       'routes[2].nope: is not a setting',
     ])
   })

@@ -12,6 +12,7 @@ import { mayShowSession, requireNavigation, safeReturnTo } from '../security.ts'
 import type { Cookies } from '../session/cookies.ts'
 import type { Directory } from '../session/directory.ts'
 import { keyedHash, randomText, type Sealer } from '../session/seal.ts'
+import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 
 export const loginPath = '/auth/login'
@@ -45,6 +46,8 @@ export interface LoginParts {
   sessions: Sessions
   refresher: Refresher
   directory: Directory
+  /** Scopes that a page may ask for besides the usual ones. */
+  scopes: ReadonlySet<string>
 }
 
 export interface LoginEndpoints {
@@ -55,7 +58,7 @@ export interface LoginEndpoints {
 }
 
 export function createLogin(parts: LoginParts): LoginEndpoints {
-  const { config, platform, relyingParties, sealer, cookies, sessions, refresher, directory } = parts
+  const { config, platform, relyingParties, sealer, cookies, sessions, refresher, directory, scopes } = parts
   const { now, log, store } = platform
 
   async function readLogins(cookieHeader: string | undefined): Promise<PendingLogin[]> {
@@ -90,17 +93,28 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
   return {
     async start(c) {
       const { headers } = platform.exchange(c)
-      const query = single(c, ['returnTo', 'provider', 'prompt', 'max_age', 'acr_values', 'login_hint', 'ui_locales'])
+      const query = single(c, [
+        'returnTo',
+        'provider',
+        'prompt',
+        'max_age',
+        'acr_values',
+        'login_hint',
+        'ui_locales',
+        'scope',
+      ])
       if (requireNavigation(headers) === 'foreign') {
         // The next navigation starts on our own page, and so is nobody else's (FAPI 2.0, section 5.3.3.1).
         log({ event: 'login.asked', reason: 'cross_site_login' })
         return confirmLoginPage(`${loginPath}${new URL(c.req.url).search}`)
       }
-      const { returnTo, provider, ...hints } = query
+      const { returnTo, provider, scope = '', ...hints } = query
       const isTooLong = Object.values(hints).some((value) => value.length > longestHint)
       if (isTooLong || !/^\d{1,9}$/.test(hints.max_age ?? '0')) {
         throw new CoatcheckError('bad_request', 'parameter_malformed')
       }
+      // What the configuration does not name is not passed on, like any other parameter.
+      const asksFor = scope.split(' ').filter((name) => scopes.has(name))
       const relyingParty = relyingPartyFor(provider)
       const cookie = headerText(headers, 'cookie')
       const { session } = await sessions.open(cookie)
@@ -115,6 +129,7 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
         startedAt: now(),
         maxAge: asked.max_age === undefined ? undefined : Number(asked.max_age),
         acrValues: asked.acr_values,
+        moreScope: asksFor.length > 0 ? withGranted(asksFor, session) : [],
         replaces: session?.id,
         silent: asked.prompt === 'none',
         used: false,
@@ -152,6 +167,12 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
         throw new CoatcheckError(told.code, told.reason, { ...told.details, loginUrl, setCookie: [loginCookie] }, error)
       }
     },
+  }
+
+  /** More scopes are asked for on top of those that were asked for before (incremental consent). */
+  function withGranted(more: readonly string[], session: Session | undefined): readonly string[] {
+    const granted = session?.holding.tokens.scope.split(' ') ?? []
+    return [...new Set([...granted.filter((name) => scopes.has(name)), ...more])]
   }
 
   /** Turns the answer of the authorization server into a session; returns its cookies. */

@@ -11,7 +11,7 @@ const pauses = { first: 1_000, longest: 30_000 }
 /** Reasons that speak of the server and not of the request. */
 const outages = new Set<Reason>(['timeout', 'unreachable', 'server_error'])
 
-export interface Breaker {
+interface Breaker {
   /**
    * Does the work, unless the server is being left alone.
    * @throws CoatcheckError `authorization_server_unavailable` with `refresh_backing_off`, or what the work throws
@@ -19,7 +19,24 @@ export interface Breaker {
   run<T>(work: () => Promise<T>): Promise<T>
 }
 
-export function createBreaker(now: () => number): Breaker {
+/** One breaker for each provider. */
+export interface Breakers {
+  /** See `Breaker.run`. */
+  run<T>(provider: string, work: () => Promise<T>): Promise<T>
+}
+
+export function createBreakers(now: () => number): Breakers {
+  const breakers = new Map<string, Breaker>()
+  return {
+    run(provider, work) {
+      const breaker = breakers.get(provider) ?? createBreaker(now)
+      breakers.set(provider, breaker)
+      return breaker.run(work)
+    },
+  }
+}
+
+function createBreaker(now: () => number): Breaker {
   let failures = 0
   let closedUntil = 0
 

@@ -57,6 +57,11 @@ export function isUnsupportedTokenType(error: unknown): boolean {
   return error instanceof ResponseBodyError && error.error === 'unsupported_token_type'
 }
 
+/** Whether the server says that the scope may not be had (RFC 6749, section 5.2). */
+export function isScopeRefused(error: unknown): boolean {
+  return error instanceof ResponseBodyError && error.error === 'invalid_scope'
+}
+
 /** Reasons that say the server was not able to answer, and nothing about who is signing in. */
 const transient = new Set<Reason>(['timeout', 'unreachable', 'server_error'])
 

@@ -7,9 +7,9 @@ import type { SignIn } from '../session/session.ts'
 import { type AuthorizationServer, discovered } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 import { isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
-import { contradicts } from './id-token.ts'
+import { createGrants, type Grants, hinted, isUsable } from './grants.ts'
 import { type LogoutToken, verifiedLogoutToken } from './logout-token.ts'
-import { type TokenResponse, type TokenSet, tokenSet } from './token-set.ts'
+import { grants, type TokenSet, tokenSet } from './token-set.ts'
 
 /** What is remembered of a login between its two halves. */
 export interface LoginTransaction {
@@ -20,6 +20,8 @@ export interface LoginTransaction {
   /** Asked for, so checked on the way back. */
   readonly maxAge?: number | undefined
   readonly acrValues?: string | undefined
+  /** Scopes asked for besides the usual ones. */
+  readonly moreScope: readonly string[]
 }
 
 /** What the user is asked for at sign-in, by the page and by the operator (OpenID Connect Core, section 3.1.2.1). */
@@ -37,7 +39,7 @@ export type AuthorizationResponse = Partial<
   Record<'state' | 'code' | 'iss' | 'error' | 'error_description' | 'response', string>
 >
 
-export interface RelyingParty {
+export interface RelyingParty extends Grants {
   readonly provider: ProviderConfig
   /**
    * Path of the redirect URI. Every provider has its own, so that an answer says by its address which of them it claims
@@ -53,12 +55,6 @@ export interface RelyingParty {
    * @throws CoatcheckError `login_failed`, or `authorization_server_unavailable` when nobody is to blame
    */
   finish(answer: AuthorizationResponse, transaction: LoginTransaction): Promise<SignIn>
-  /**
-   * Redeems a refresh token.
-   * @throws CoatcheckError `session_expired` when the session cannot go on (`invalid_grant`, another user's ID token),
-   * `authorization_server_unavailable` for everything else: the session is kept.
-   */
-  refresh(holding: Pick<SignIn, 'subject' | 'nonce' | 'authTime' | 'tokens'>): Promise<TokenSet>
   /** Revokes what can still be used (RFC 7009). Rejects with the reason; nobody has to wait for it. */
   revoke(tokens: TokenSet): Promise<void>
   /**
@@ -80,26 +76,28 @@ export function createRelyingParty(
   const redirectUri = config.publicUrl + callbackPath
   const { timeout, lead } = config.refresh
   const server = discovered(provider, timeout, platform)
+  const tokenGrants = createGrants(provider, server, lead, platform)
+  /** What APIs the user's tokens will be asked for: consent is asked for all at once (RFC 8707, section 2.1). */
+  const resources = resourcesOf(config.routes)
+  const usualScope = scopesOf(provider.scope, config.routes)
   const keptClaims = new Set([
     ...config.session.claims,
     ...config.routes.flatMap((route) => Object.keys(route.require.claims)),
   ])
-  /** The response with its ID token only if that is wanted later, as `id_token_hint`. */
-  function hinted(response: TokenResponse, idToken: string | undefined): TokenResponse {
-    return { ...response, id_token: provider.idTokenHint ? idToken : undefined }
-  }
-
   function authorizationParams(transaction: LoginTransaction, challenge: string, asked: LoginHints) {
-    const params: Record<string, string> = {
-      ...Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined)),
+    const params = new URLSearchParams({
+      ...Object.fromEntries(
+        Object.entries(asked).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+      ),
       response_type: 'code',
       redirect_uri: redirectUri,
-      scope: provider.scope,
+      scope: [...new Set([...usualScope, ...transaction.moreScope])].join(' '),
       state: transaction.state,
       nonce: transaction.nonce,
       code_challenge: challenge,
       code_challenge_method: 'S256',
-    }
+    })
+    for (const resource of resources) params.append('resource', resource)
     return params
   }
 
@@ -129,7 +127,7 @@ export function createRelyingParty(
     server: AuthorizationServer,
     identity: Awaited<ReturnType<AuthorizationServer['idTokens']['verify']>>,
     accessToken: string,
-    { nonce, acrValues }: LoginTransaction,
+    { nonce, acrValues, maxAge }: LoginTransaction,
   ): Promise<Omit<SignIn, 'tokens'>> {
     const { acr, auth_time, sid } = identity
     if (acrValues !== undefined && !acrValues.split(' ').includes(String(acr))) {
@@ -145,6 +143,7 @@ export function createRelyingParty(
       claims: Object.fromEntries(Object.entries(claims).filter(([name]) => keptClaims.has(name))),
       acr: typeof acr === 'string' ? acr : undefined,
       authTime: typeof auth_time === 'number' ? auth_time : undefined,
+      askedMaxAge: maxAge,
     }
   }
 
@@ -208,9 +207,12 @@ export function createRelyingParty(
         if (!isUsable(response)) throw new CoatcheckError('login_failed', 'response_malformed')
         const accessToken = response.access_token
         const identity = await idTokens.verify(idToken, { issuer, clientId, accessToken })
-        const tokens = tokenSet(hinted(response, idToken), sentAt, lead, { scope: provider.scope })
+        const asked = [...usualScope, ...transaction.moreScope].join(' ')
+        const tokens = tokenSet(hinted(provider, response, idToken), sentAt, lead, { scope: asked })
+        const refusedScope = transaction.moreScope.filter((scope) => !grants(tokens, [scope]))
         try {
-          return { ...(await identified(authorizationServer, identity, accessToken, transaction)), tokens }
+          const who = await identified(authorizationServer, identity, accessToken, transaction)
+          return { ...who, refusedScope: refusedScope.length > 0 ? refusedScope : undefined, tokens }
         } catch (error) {
           // Nobody will ever use these tokens.
           platform.waitUntil(revoke(tokens).catch(() => {}))
@@ -221,35 +223,7 @@ export function createRelyingParty(
       }
     },
 
-    async refresh({ subject, nonce, authTime, tokens }) {
-      const { configuration, idTokens } = await server()
-      const sentAt = platform.now()
-      const response = await client.refreshTokenGrant(configuration, tokens.refreshToken ?? '').catch((error) => {
-        const reason = reasonOf(error)
-        if (reason === 'invalid_grant') throw new CoatcheckError('session_expired', reason, {}, error)
-        if (reason.startsWith('id_token_')) throw new CoatcheckError('session_expired', 'identity_changed', {}, error)
-        throw unavailable(reason, error)
-      })
-      if (!isUsable(response)) throw unavailable('response_malformed')
-      let idToken: string | undefined
-      try {
-        const expected = {
-          issuer,
-          clientId,
-          accessToken: response.access_token,
-          original: { subject, nonce, authTime },
-        }
-        if (response.id_token) await idTokens.verify(response.id_token, expected)
-        idToken = response.id_token
-      } catch (error) {
-        // The refresh token is spent by now: keys that cannot be fetched must not lose its successor.
-        // What the token says of itself is enough to disbelieve it, though not to believe it.
-        const transient = error instanceof CoatcheckError && error.code === 'authorization_server_unavailable'
-        const isOther = contradicts(response.id_token ?? '', { subject, nonce, authTime })
-        if (!transient || isOther) throw new CoatcheckError('session_expired', 'identity_changed', {}, error)
-      }
-      return tokenSet(hinted(response, idToken), sentAt, lead, tokens)
-    },
+    ...tokenGrants,
 
     revoke,
 
@@ -272,15 +246,6 @@ export function createRelyingParty(
     },
   }
 
-  /** A bearer token, which is what was asked for, made of what a header can carry (RFC 6750, section 2.1). */
-  function isUsable({
-    token_type,
-    access_token,
-    refresh_token = '-',
-  }: TokenResponse & { token_type: string }): boolean {
-    return token_type === 'bearer' && /^[\x21-\x7e]+$/.test(access_token) && /^[\x20-\x7e]+$/.test(refresh_token)
-  }
-
   /** RFC 9207, section 2.4: simple string comparison; advertised means obligatory, also on errors. */
   function checkIssuer(iss: string | undefined, metadata: client.ServerMetadata): void {
     if (iss !== undefined && iss !== issuer) throw new CoatcheckError('login_failed', 'issuer_mismatch')
@@ -288,4 +253,20 @@ export function createRelyingParty(
       throw new CoatcheckError('login_failed', 'issuer_missing')
     }
   }
+}
+
+/** What every sign-in asks for: the provider's scopes, and those that some route needs in users' tokens. */
+function scopesOf(scope: string, routes: Config['routes']): readonly string[] {
+  const needed = routes.flatMap(({ token }) =>
+    token.kind.startsWith('user') && 'scope' in token ? (token.scope ?? '') : '',
+  )
+  return [...new Set([scope, ...needed].join(' ').split(' '))].filter((name) => name !== '')
+}
+
+/** The resources that users' tokens are asked for. */
+function resourcesOf(routes: Config['routes']): readonly string[] {
+  const named = routes.map(({ token }) =>
+    token.kind.startsWith('user') && 'resource' in token ? token.resource : undefined,
+  )
+  return [...new Set(named)].filter((resource) => resource !== undefined)
 }

@@ -1,17 +1,31 @@
 // Tokens and their arithmetic: when they are stale, when they are over. Pure.
 
-/** What an authorization server gave for a session. Stays behind the counter: it is only ever sealed or sent upstream. */
-export interface TokenSet {
+/** A token that opens an API, for a while. Stays behind the counter: it is only ever sealed or sent upstream. */
+export interface AccessToken {
   readonly accessToken: string
-  readonly refreshToken?: string | undefined
-  /** Kept only as `id_token_hint` for the sign-out (OpenID Connect RP-Initiated Logout 1.0, section 2). */
-  readonly idToken?: string | undefined
   /** Granted scopes, separated by spaces: what the answer said, else what was asked for (RFC 6749, section 3.3). */
   readonly scope: string
   /** When the access token is over; milliseconds since 1970. */
   readonly expiresAt: number
   /** From when on it should be renewed; milliseconds since 1970. */
   readonly refreshAt: number
+}
+
+/** What an authorization server gave for a session: an access token, and with what to get the next one. */
+export interface TokenSet extends AccessToken {
+  readonly refreshToken?: string | undefined
+  /** Kept only as `id_token_hint` for the sign-out (OpenID Connect RP-Initiated Logout 1.0, section 2). */
+  readonly idToken?: string | undefined
+}
+
+/** For which API a token is, as a token request says it. */
+export interface Api {
+  /** RFC 8707, section 2. */
+  readonly resource?: string | undefined
+  /** RFC 8693, section 2.1; elsewhere what some authorization servers take in the place of a resource. */
+  readonly audience?: string | undefined
+  /** Separated by spaces. */
+  readonly scope?: string | undefined
 }
 
 /** The members of a token response (RFC 6749, section 5.1) that count here, already checked for type. */
@@ -78,17 +92,17 @@ function jwtClaims(token: string): { exp?: unknown } | undefined {
 }
 
 /** Whether to renew: the token may still be good, but not for long. */
-export function isStale(tokens: TokenSet, now: number): boolean {
+export function isStale(tokens: AccessToken, now: number): boolean {
   return now >= tokens.refreshAt
 }
 
 /** Whether the access token is over. */
-export function isExpired(tokens: TokenSet, now: number): boolean {
+export function isExpired(tokens: AccessToken, now: number): boolean {
   return now >= tokens.expiresAt
 }
 
 /** Whether every one of `wanted` was granted. */
-export function grants(tokens: TokenSet, wanted: readonly string[]): boolean {
+export function grants(tokens: Pick<AccessToken, 'scope'>, wanted: readonly string[]): boolean {
   if (wanted.length === 0) return true
   const granted = tokens.scope.split(' ')
   return wanted.every((scope) => granted.includes(scope))

@@ -6,9 +6,9 @@ import type { SessionKey } from '../config-values.ts'
 /**
  * What a seal is for. Each purpose has keys of its own, so that nothing sealed for one opens as another:
  * `ticket` and `holding` are the two halves of a session, `login` the sign-ins under way, `directory` the list of a
- * user's sessions.
+ * user's sessions, `token` an access token for one API.
  */
-export type Purpose = 'ticket' | 'holding' | 'login' | 'directory'
+export type Purpose = 'ticket' | 'holding' | 'login' | 'directory' | 'token'
 
 interface Opened {
   readonly data: unknown

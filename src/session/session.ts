@@ -24,6 +24,10 @@ export interface Holding {
   readonly acr?: string | undefined
   /** When the user authenticated, seconds since 1970, if the provider said. */
   readonly authTime?: number | undefined
+  /** The `max_age` that the sign-in was asked for, in seconds. */
+  readonly askedMaxAge?: number | undefined
+  /** Scopes that the sign-in asked for besides the usual ones, and was not granted. */
+  readonly refusedScope?: readonly string[] | undefined
   readonly tokens: TokenSet
 }
 

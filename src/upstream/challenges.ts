@@ -23,6 +23,13 @@ export function stepUpAskedFor(challenge: string | undefined): StepUp | undefine
   return { ...(acr !== undefined && { acr_values: acr }), ...(age !== undefined && { max_age: age }) }
 }
 
+/** The scopes that the upstream says are missing (RFC 6750, section 3.1), which may be none by name; else `undefined`. */
+export function scopeAskedFor(challenge: string | undefined): readonly string[] | undefined {
+  if (challenge === undefined || !hasError(challenge, 'insufficient_scope')) return undefined
+  const scope = /\bscope\s*=\s*"([\x21\x23-\x5b\x5d-\x7e ]{1,512})"/i.exec(challenge)?.[1] ?? ''
+  return scope.split(' ').filter((name) => name !== '')
+}
+
 function hasError(challenge: string | undefined, error: string): boolean {
   if (challenge === undefined) return false
   return new RegExp(`\\b(?:bearer|dpop)\\b.*\\berror\\s*=\\s*"?${error}\\b`, 'is').test(challenge)

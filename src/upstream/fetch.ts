@@ -22,10 +22,11 @@ export function fetchTransport(
     const onGone = () => aborted.abort(new CoatcheckError('upstream_unreachable', 'client_gone'))
     source.signal?.addEventListener('abort', onGone, { once: true })
     try {
-      const body = exchange.hasBody ? limited(source.body, call.bodyLimit, aborted, patience) : null
+      const streamed = exchange.hasBody && !call.body
+      const body = streamed ? limited(source.body, call.bodyLimit, aborted, patience) : null
       const length = exchange.headers['content-length']
       const sized = body && length !== undefined ? announced(body, Number(length)) : body
-      const answer = await fetch(requestFor(call, sized, aborted))
+      const answer = await fetch(requestFor(call, call.body ?? sized, aborted))
       const out = call.receive(answer.status, recordOf(answer.headers))
       if (out === undefined) {
         void answer.body?.cancel().catch(() => {})
@@ -65,7 +66,11 @@ function patienceOf(timeout: number, aborted: AbortController): Patience {
   }
 }
 
-function requestFor(call: UpstreamCall, body: Body | null, aborted: AbortController): Request {
+function requestFor(
+  call: UpstreamCall,
+  body: Body | Uint8Array<ArrayBuffer> | null,
+  aborted: AbortController,
+): Request {
   const headers = new Headers()
   for (let at = 0; at < call.headers.length; at += 2) headers.append(call.headers[at] ?? '', call.headers[at + 1] ?? '')
   // `duplex` is what Node asks for when a body streams; Workers ignore it.

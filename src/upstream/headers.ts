@@ -74,8 +74,8 @@ const isWithheldDown = remembering((name) => withheldDown.has(name) || withheldD
 
 /** What coatcheck itself tells an upstream about a request. */
 export interface UpstreamFacts {
-  /** `Bearer ...`, or nothing. */
-  readonly authorization: string | undefined
+  /** What authenticates the call: a header and its value. Nothing of that name comes from the browser. */
+  readonly credential: { readonly header: string; readonly value: string } | undefined
   /** Address of the browser, as the trusted hops report it. */
   readonly clientAddress: string | undefined
   /** From `publicUrl`. */
@@ -86,14 +86,15 @@ export interface UpstreamFacts {
 
 /** The headers for the upstream. `Host` is left to the transport: it is the upstream's own. */
 export function towardsUpstream(inbound: HeaderRecord, facts: UpstreamFacts): HeaderList {
+  const { credential } = facts
   const named = inbound.connection === undefined ? undefined : connectionTokens(inbound)
   const out: HeaderList = []
   for (const name in inbound) {
-    if (isWithheldUp(name) || named?.has(name)) continue
+    if (isWithheldUp(name) || named?.has(name) || name === credential?.header) continue
     const value = inbound[name]
     if (value !== undefined) out.push(name, typeof value === 'string' ? value : value.join(', '))
   }
-  if (facts.authorization !== undefined) out.push('authorization', facts.authorization)
+  if (credential !== undefined) out.push(credential.header, credential.value)
   if (facts.contentLength !== undefined) out.push('content-length', facts.contentLength)
   if (facts.clientAddress !== undefined) out.push('x-forwarded-for', facts.clientAddress)
   const trace = traceContext(headerText(inbound, 'traceparent'))

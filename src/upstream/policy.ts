@@ -2,9 +2,10 @@
 import ipaddr from 'ipaddr.js'
 import type { Network } from '../config-values.ts'
 import { CoatcheckError } from '../errors.ts'
-import { grants } from '../oauth/token-set.ts'
+import { type AccessToken, grants } from '../oauth/token-set.ts'
 import type { Session } from '../session/session.ts'
 import type { Route } from './routes.ts'
+import { widerSignIn } from './stronger-sign-in.ts'
 
 /** Whether an address lies in one of the networks. IPv4 inside IPv6 (`::ffff:10.0.0.1`) counts as IPv4. */
 export function isWithin(address: string | undefined, networks: readonly Network[]): boolean {
@@ -25,16 +26,23 @@ export function requireAddress(route: Route, address: string | undefined): void 
 
 /**
  * What the session must have been granted, be, or have done.
+ * @param token the one that goes up. What counts is what the user was granted: a token for another API says that of itself.
  * @throws CoatcheckError `insufficient_scope`, `forbidden` or `step_up_required`
  */
-export function requireGrants({ require }: Route, { holding }: Session, loginUrl: string): void {
-  if (!grants(holding.tokens, require.scope))
-    throw new CoatcheckError('insufficient_scope', 'scope_missing', { loginUrl })
+export function requireGrants(
+  { require, api }: Route,
+  session: Session,
+  token: AccessToken | undefined,
+  { loginPath, scopes }: { loginPath: string; scopes: ReadonlySet<string> },
+): void {
+  const { holding } = session
+  if (!grants((api && token) ?? holding.tokens, require.scope))
+    throw widerSignIn(require.scope, session, loginPath, scopes, 'scope_missing')
   for (const name in require.claims) {
     if (!matches(holding.claims[name], require.claims[name])) throw new CoatcheckError('forbidden', 'claim_missing')
   }
   if (require.acr.length > 0 && !require.acr.includes(holding.acr ?? '')) {
-    const stronger = `${loginUrl}?acr_values=${encodeURIComponent(require.acr.join(' '))}`
+    const stronger = `${loginPath}?acr_values=${encodeURIComponent(require.acr.join(' '))}`
     throw new CoatcheckError('step_up_required', 'acr_missing', { loginUrl: stronger })
   }
 }

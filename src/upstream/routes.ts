@@ -1,5 +1,8 @@
 // Which route a request target belongs to, and the one canonical path under which it is matched and forwarded. Pure.
 import type { RouteConfig } from '../config.ts'
+import type { NamedApi, NamedExchange } from '../oauth/api-tokens.ts'
+import type { Credential } from '../oauth/credentials.ts'
+import type { Api } from '../oauth/token-set.ts'
 
 /** A request target in the one form that is matched and forwarded. */
 export interface Target {
@@ -18,6 +21,16 @@ export interface Route extends RouteConfig {
   readonly allow: string
   /** Whether a session is looked for. */
   readonly usesSession: boolean
+  /** Whether somebody who is not signed in is served. */
+  readonly servesAnybody: boolean
+  /** The API that a user's token is asked for, if it is not the session's own token that goes up. */
+  readonly api?: NamedApi | undefined
+  /** What a user's token is exchanged for. */
+  readonly exchange?: NamedExchange | undefined
+  /** Who issues the application's own token, and for which API. */
+  readonly client?: { readonly provider: string; readonly api: NamedApi } | undefined
+  /** What goes up in place of a token. */
+  readonly staticCredential?: Credential | undefined
 }
 
 const printable = /^\/[\x21-\x7e]*$/
@@ -62,8 +75,9 @@ export function canonicalTarget(target: string): Target | undefined {
 /** Finds the route of a canonical path: the longest prefix that ends on a segment boundary. */
 export type RouteMatcher = (path: string) => Route | undefined
 
-export function routeMatcher(configs: readonly RouteConfig[]): RouteMatcher {
-  const routes = new Map(configs.map((config) => [config.path, prepared(config)]))
+/** @param firstProvider who issues the application's own tokens where a route does not say. */
+export function routeMatcher(configs: readonly RouteConfig[], firstProvider = ''): RouteMatcher {
+  const routes = new Map(configs.map((config) => [config.path, prepared(config, firstProvider)]))
   const root = routes.get('/')
   return (path) => {
     for (let end = path.length; end > 0; end = path.lastIndexOf('/', end - 1)) {
@@ -74,14 +88,34 @@ export function routeMatcher(configs: readonly RouteConfig[]): RouteMatcher {
   }
 }
 
-function prepared(config: RouteConfig): Route {
+function prepared(config: RouteConfig, firstProvider: string): Route {
+  const { token } = config
+  const { kind } = token
+  const ofUser = kind === 'user' || kind === 'user-or-none' || kind === 'user-or-client'
+  const ofClient = kind === 'client' || kind === 'user-or-client'
   return {
     ...config,
     origin: config.upstream.origin,
     basePath: config.upstream.pathname.replace(/\/$/, ''),
     allow: config.methods.join(', '),
-    usesSession: config.token !== 'none',
+    usesSession: kind !== 'none' && kind !== 'client',
+    servesAnybody: kind === 'none' || kind === 'user-or-none' || ofClient,
+    api: ofUser && (token.resource ?? token.audience ?? token.scope) !== undefined ? named(token) : undefined,
+    exchange: kind === 'exchange' ? named(token) : undefined,
+    client: ofClient ? { provider: token.provider ?? firstProvider, api: named(token) } : undefined,
+    staticCredential: kind === 'static' ? apiKey(token) : undefined,
   }
+}
+
+/** An API with a name that only the same API has. */
+function named<T extends Api & { readonly requestedTokenType?: string }>(api: T): T & { readonly name: string } {
+  const { resource, audience, scope, requestedTokenType } = api
+  return { ...api, name: JSON.stringify([resource, audience, scope, requestedTokenType]) }
+}
+
+function apiKey({ header, scheme, value }: Extract<RouteConfig['token'], { kind: 'static' }>): Credential {
+  const before = scheme ?? (header === 'authorization' ? 'Bearer' : '')
+  return { header, value: before === '' ? value : `${before} ${value}` }
 }
 
 /**

@@ -222,7 +222,7 @@ function send(
       method: call.method as Dispatcher.HttpMethod,
       headers: call.headers,
       headersTimeout: 0,
-      body: exchange.hasBody ? bodyOf(incoming, call.bodyLimit) : null,
+      body: call.body ?? (exchange.hasBody ? bodyOf(incoming, call.bodyLimit) : null),
     },
     handler,
   )

@@ -294,7 +294,8 @@ describe('an upstream that refuses the token', () => {
       if (headers.authorization !== refused()) return void response.end('{}')
       response.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end()
     }
-    const post = () => browser.fetch('/api/orders', { method: 'POST', body: 'x', headers: { cookie: first } })
+    const body = 'x'.repeat(65_537)
+    const post = () => browser.fetch('/api/orders', { method: 'POST', body, headers: { cookie: first } })
     expect((await post()).status).toBe(401)
     await expect.poll(() => world.logged('refresh.completed')).toHaveLength(1)
     const next = await post()

@@ -231,7 +231,27 @@ describe('an upstream that refuses the access token', () => {
     expect(refreshes(world)).toHaveLength(1)
   })
 
-  test('is not asked twice when the request has a body', async () => {
+  test('is asked again with the same body when that is short', async () => {
+    const world = await startWorld()
+    const browser = world.browser()
+    await browser.signIn()
+    let calls = 0
+    world.api.answer = (_, response) => {
+      const refused = ++calls === 1
+      response.writeHead(refused ? 401 : 200, refused ? { 'www-authenticate': 'Bearer error="invalid_token"' } : {})
+      response.end('{}')
+    }
+    for (const body of ['x', 'y'.repeat(65_536)]) {
+      calls = 0
+      world.api.requests.length = 0
+      const answer = await browser.fetch('/api/orders', { method: 'POST', body })
+      expect(answer.status).toBe(200)
+      expect(namesIn(answer)).toEqual(renewedCookies)
+      expect(world.api.requests.map((request) => request.body.toString() === body)).toEqual([true, true])
+    }
+  })
+
+  test('is not asked twice when the request has a body too long to be kept', async () => {
     const world = await startWorld()
     const browser = world.browser()
     await browser.signIn()
@@ -239,7 +259,7 @@ describe('an upstream that refuses the access token', () => {
       response.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' })
       response.end('no')
     }
-    expect((await browser.fetch('/api/orders', { method: 'POST', body: 'x' })).status).toBe(401)
+    expect((await browser.fetch('/api/orders', { method: 'POST', body: 'x'.repeat(65_537) })).status).toBe(401)
     expect(world.api.requests).toHaveLength(1)
   })
 })

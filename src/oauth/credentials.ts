@@ -1,0 +1,85 @@
+// What a call is authenticated with towards its upstream, by the token policy of its route.
+import type { Session } from '../session/session.ts'
+import type { Route } from '../upstream/routes.ts'
+import type { ApiTokens } from './api-tokens.ts'
+import type { Refresher } from './refresh.ts'
+import type { AccessToken } from './token-set.ts'
+
+/** What authenticates one call. Stays behind the counter: it is only ever sent upstream. */
+export interface Credential {
+  /** Header that carries it, in lower case. */
+  readonly header: string
+  readonly value: string
+  /** The access token in it, which may be stale; `undefined` for an API key. */
+  readonly token?: AccessToken | undefined
+}
+
+export interface Credentials {
+  /**
+   * The credential of a call: at once where everything is there, which is the steady state.
+   * @param session the caller's, if there is one; without one `user-or-client` means the application itself.
+   * @returns `undefined` where none is sent
+   * @throws CoatcheckError what a refresh throws; `forbidden` or `insufficient_scope` when the authorization server gives no
+   * token for this API
+   */
+  of(route: Route, session: Session | undefined): Credential | undefined | Promise<Credential | undefined>
+  /** Whether another could be had in the place of one that the upstream refused. */
+  isRenewable(route: Route, session: Session | undefined): boolean
+  /**
+   * Another one in the place of `refused`.
+   * @param unasked says that the answer has gone out, so that no browser gets the cookies that go with it.
+   */
+  renew(
+    route: Route,
+    session: Session | undefined,
+    refused: AccessToken,
+    unasked?: 'unasked',
+  ): Promise<Credential | undefined>
+}
+
+const bearer = (token: AccessToken): Credential => ({
+  header: 'authorization',
+  value: `Bearer ${token.accessToken}`,
+  token,
+})
+
+/** Goes on at once with what is there, else when it is. */
+const then = <T, U>(value: T | Promise<T>, next: (value: T) => U | Promise<U>): U | Promise<U> =>
+  value instanceof Promise ? value.then(next) : next(value)
+
+export function createCredentials(refresher: Refresher, apiTokens: ApiTokens): Credentials {
+  function ofUser(route: Route, session: Session, refused?: string): Credential | Promise<Credential> {
+    const { token: policy, api, exchange } = route
+    // The session's own tokens are not needed for a token that has its own renewal.
+    if (api) return then(apiTokens.ofUser(session, api, refused), bearer)
+    return then(refresher.ensureFresh(session), () => {
+      if (exchange) return then(apiTokens.exchanged(session, exchange, refused), bearer)
+      if (policy.kind === 'static') return route.staticCredential
+      return bearer(session.holding.tokens)
+    }) as Credential | Promise<Credential>
+  }
+
+  const ofClient = ({ client }: Route, refused?: string) =>
+    client && then(apiTokens.ofClient(client.provider, client.api, refused), bearer)
+
+  return {
+    of(route, session) {
+      if (session) return ofUser(route, session)
+      return route.client && ofClient(route)
+    },
+
+    isRenewable({ token: { kind } }, session) {
+      if (kind === 'none' || kind === 'static') return false
+      if (session === undefined) return kind === 'client' || kind === 'user-or-client'
+      return kind === 'exchange' || session.holding.tokens.refreshToken !== undefined
+    },
+
+    async renew(route, session, refused, unasked) {
+      if (session === undefined) return ofClient(route, refused.accessToken)
+      const { api, exchange } = route
+      if (api || exchange) return ofUser(route, session, refused.accessToken)
+      await refresher.renewRefused(session, refused.accessToken, unasked)
+      return bearer(session.holding.tokens)
+    },
+  }
+}

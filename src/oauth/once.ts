@@ -1,0 +1,84 @@
+// One of many does the work, and the others are handed what came of it: by a lease, over processes and machines.
+import type { Platform } from '../platform.ts'
+import type { Lease } from '../stores/store.ts'
+import { unavailable } from './authorization-server-fetch.ts'
+
+/** The lease while the work is done. It is renewed until the work is over, however long that takes. */
+export interface Held {
+  /** Holds on to it beyond the work, until this settles. */
+  until(settled: Promise<void>): void
+}
+
+/** Work that must not be done twice at once. */
+export interface Exclusive<T> {
+  /** Name of the lease; what the work changes is told under this key too. */
+  readonly key: string
+  /** What came of the work, if somebody has done it. */
+  find(): Promise<T | undefined>
+  work(held: Held): Promise<T>
+}
+
+/** Takes turns, for work that takes about `timeout` milliseconds at most. */
+export type Once = <T>(exclusive: Exclusive<T>) => Promise<T>
+
+/**
+ * Who waits looks again after this, in milliseconds: what changed between being refused the lease and listening for a
+ * change was not heard.
+ */
+const lookAgain = 500
+
+/**
+ * Who waits for a holder that has died outlasts its lease by this, in milliseconds: to notice, and to be told what came of
+ * the next attempt.
+ */
+const afterLease = 2_000
+
+/** How long the lease of such work is taken at a time. Milliseconds. */
+export const leaseTimeFor = (timeout: number) => timeout + 5_000
+
+export function createOnce(
+  timeout: number,
+  { now, store, waitUntil }: Pick<Platform, 'now' | 'store' | 'waitUntil'>,
+): Once {
+  const leaseTime = leaseTimeFor(timeout)
+
+  /** Renews the lease while something is under way. */
+  async function holding<T>(lease: Lease, work: () => Promise<T>): Promise<T> {
+    const timer = setInterval(() => void lease.renew(leaseTime).catch(() => {}), leaseTime / 3)
+    try {
+      return await work()
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
+  async function turn<T>(lease: Lease, { find, work }: Exclusive<T>): Promise<T> {
+    const release = () => lease.release().catch(() => {})
+    let beyond: Promise<void> | undefined
+    const held: Held = {
+      until(settled) {
+        beyond = settled
+      },
+    }
+    try {
+      // Between the look and the lease somebody may have finished, or the store may have moved on long ago.
+      return (await find()) ?? (await holding(lease, () => work(held)))
+    } finally {
+      const settled = beyond
+      if (settled === undefined) await release()
+      else waitUntil(holding(lease, () => settled.catch(() => {})).then(release))
+    }
+  }
+
+  return async (exclusive) => {
+    const deadline = now() + leaseTime + afterLease
+    for (;;) {
+      const known = await exclusive.find()
+      if (known !== undefined) return known
+      const lease = await store.lease(exclusive.key, leaseTime)
+      if (lease) return turn(lease, exclusive)
+      await store.changed(exclusive.key, Math.min(deadline - now(), lookAgain))
+      if (now() >= deadline) throw unavailable('timeout')
+    }
+  }
+}
