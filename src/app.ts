@@ -11,6 +11,7 @@ import { createLogout } from './endpoints/logout.ts'
 import { createSessionEndpoints } from './endpoints/session.ts'
 import { createSessionsEndpoints } from './endpoints/sessions.ts'
 import { CoatcheckError } from './errors.ts'
+import { createAnswerCookies } from './oauth/answer-cookies.ts'
 import { createApiTokens } from './oauth/api-tokens.ts'
 import { createBreakers } from './oauth/breaker.ts'
 import { createCredentials } from './oauth/credentials.ts'
@@ -88,10 +89,20 @@ export function createCoatcheck(
   const refresher = createRefresher(config, { sessions, relyingParties, breakers, platform: shared })
   const apiTokens = createApiTokens(config, { sealer, refresher, relyingParties, breakers, platform: shared })
   const credentials = createCredentials(refresher, apiTokens)
+  const answerCookies = createAnswerCookies(sessions, refresher, shared)
   const routes = routeMatcher(config.routes, config.providers[0]?.id)
   const clientAddress = clientAddressOf(config.trustedProxies)
   const scopes = optionalScopes(config)
-  const api = createApi({ config, platform, sessions, credentials, scopes, clientAddress, rateLimit: rateLimit() })
+  const api = createApi({
+    config,
+    platform,
+    sessions,
+    credentials,
+    answerCookies,
+    scopes,
+    clientAddress,
+    rateLimit: rateLimit(),
+  })
   const login = createLogin({
     config,
     platform: shared,

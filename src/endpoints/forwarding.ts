@@ -2,6 +2,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Config } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
+import type { AnswerCookies } from '../oauth/answer-cookies.ts'
 import type { Credential, Credentials } from '../oauth/credentials.ts'
 import { type Exchange, headerText, type Platform, type UpstreamCall } from '../platform.ts'
 import type { Session } from '../session/session.ts'
@@ -27,6 +28,7 @@ export interface ForwardingParts {
   platform: Pick<Platform, 'now' | 'transport' | 'log' | 'waitUntil'>
   sessions: Sessions
   credentials: Credentials
+  answerCookies: AnswerCookies
   /** Scopes that a sign-in may be asked for. */
   scopes: ReadonlySet<string>
 }
@@ -42,7 +44,14 @@ type ForwardedBody = UpstreamCall['body']
 /** Looks at the head of an answer; `true` withholds it from the browser. */
 type Withhold = (status: number, challenge: string | undefined) => boolean
 
-export function createForwarding({ config, platform, sessions, credentials, scopes }: ForwardingParts): Forwarding {
+export function createForwarding({
+  config,
+  platform,
+  sessions,
+  credentials,
+  answerCookies,
+  scopes,
+}: ForwardingParts): Forwarding {
   const { protocol, host } = new URL(config.publicUrl)
   const proto = protocol.slice(0, -1)
   const isSecure = proto === 'https'
@@ -92,8 +101,14 @@ export function createForwarding({ config, platform, sessions, credentials, scop
       if (!mayWithhold) onRefused()
       return mayWithhold
     }
-    const answer = await platform.transport(upstreamCall(call, body, withhold), call.exchange)
-    if (answer || !refusal) return answer
+    const following = session && answerCookies.follow(session)
+    const forwarded = upstreamCall(call, body, withhold, () => following?.take() ?? [])
+    try {
+      const answer = await platform.transport(forwarded, call.exchange)
+      if (answer || !refusal) return answer
+    } finally {
+      following?.take()
+    }
     throw refusal
   }
 
@@ -109,6 +124,7 @@ export function createForwarding({ config, platform, sessions, credentials, scop
     { route, path, exchange, address, session, credential }: ForwardedCall,
     body: ForwardedBody,
     withhold: Withhold,
+    takeCookies: () => readonly string[],
   ): UpstreamCall {
     const { method, headers, hasBody } = exchange
     return {
@@ -132,7 +148,7 @@ export function createForwarding({ config, platform, sessions, credentials, scop
         if (location !== undefined && rewritten === undefined) {
           platform.log({ event: 'upstream.redirect_blocked', route: route.path, reason: 'upstream_redirect' })
         }
-        const setCookie = session ? sessions.cookiesFor(session) : []
+        const setCookie = takeCookies()
         return towardsBrowser(answer, { fromSession: route.usesSession, isSecure, setCookie, location: rewritten })
       },
       broken(reason) {

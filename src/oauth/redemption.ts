@@ -24,6 +24,8 @@ export interface Wanted {
 export interface Purpose {
   /** Whether it runs behind a request that does not wait, and whose answer does not bring what comes of it. */
   readonly unasked: boolean
+  /** Whether the token that it replaces looked good still: then others do not expect that it was replaced. */
+  readonly early?: boolean
   /** Instead of the session's own access token. */
   readonly wanted?: Wanted | undefined
 }
@@ -120,14 +122,16 @@ export function createRedemption(
 
   /** Leaves new tokens where everybody finds them, unless the session ended in the meantime. */
   async function publish(turn: Turn, tokens: TokenSet, relyingParty: RelyingParty): Promise<RenewedHolding> {
-    const { session, key, unasked, held } = turn
+    const { session, key, held } = turn
+    // A browser may come with the tokens from before at any time, not only while they are replayed.
+    const mayBeMissed = turn.unasked || turn.early === true || turn.wanted !== undefined
     const withdraw = () => waitUntil(relyingParty.revoke(tokens).catch(() => {}))
     const renewed = await sessions.renew(session, tokens).catch((error) => {
       withdraw()
       throw error
     })
     try {
-      await sessions.save(session, renewed, unasked)
+      await sessions.save(session, renewed, mayBeMissed)
       const other = await successors.enter(session, key, renewed)
       if (other) return other
       // First told, then asked: either this sees the end of the session, or who ended it saw these tokens.
@@ -136,7 +140,7 @@ export function createRedemption(
       if (!(error instanceof CoatcheckError) || error.code !== 'store_unavailable') throw error
       // The old token is spent, so these must not be lost: this instance goes on with them, others are told when it can.
       // Until then the lease is kept, or the next of them would spend the old token again.
-      held.until(successors.enterLater(session, key, renewed, unasked))
+      held.until(successors.enterLater(session, key, renewed, mayBeMissed))
       return renewed
     }
     withdraw()
@@ -144,13 +148,13 @@ export function createRedemption(
   }
 
   return {
-    async successorOf(session, spending, { unasked, wanted }) {
+    async successorOf(session, spending, purpose) {
       const key = await successors.keyOf(session, spending)
       return once<Outcome>({
         key,
         find: async () =>
-          (await successors.recall(session, key)) ?? ((await wanted?.isThere()) ? 'unchanged' : undefined),
-        work: (held) => redeem({ session, key, held, unasked, wanted }),
+          (await successors.recall(session, key)) ?? ((await purpose.wanted?.isThere()) ? 'unchanged' : undefined),
+        work: (held) => redeem({ ...purpose, session, key, held }),
       })
     },
 

@@ -36,6 +36,8 @@ export interface Refresher {
    * `forbidden` or `insufficient_scope` when the user may not have it.
    */
   obtain(session: Session, wanted: Wanted, unasked?: 'unasked'): Promise<void>
+  /** Puts the newest tokens that are known in this process into a session. */
+  adoptNewest(session: Session): void
   /** Puts the newest tokens that are known anywhere into a session that may have come with an old cookie. Never throws. */
   bringUpToDate(session: Session): Promise<void>
 }
@@ -132,6 +134,8 @@ export function createRefresher(config: Pick<Config, 'refresh'>, parts: Redempti
       return isStale(session.holding.tokens, now()) ? freshen(session, flight) : undefined
     },
 
+    adoptNewest: (session) => void catchUp(session),
+
     async bringUpToDate(session) {
       for (let round = 0; round < longestCatchUp; round++) {
         const spending = spendingOf(session)
@@ -146,7 +150,7 @@ export function createRefresher(config: Pick<Config, 'refresh'>, parts: Redempti
       catchUp(session)
       if (session.holding.tokens.accessToken !== refused) return
       refusedUntil = now() + flights.ttl
-      await renewNow(session, { unasked: unasked === 'unasked' })
+      await renewNow(session, { unasked: unasked === 'unasked', early: true })
     },
 
     async obtain(session, wanted, unasked) {

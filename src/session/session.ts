@@ -57,6 +57,8 @@ export interface Session extends HoldingKey {
   /** `Set-Cookie`s that the answer to this request should carry: a moved ticket, a newer holding. */
   newTicket?: string
   newHolding?: readonly string[]
+  /** What came of a refresh, sealed, that the browser does not have yet. */
+  renewed?: RenewedHolding
   /** Names of the cookies the request had, and how long the sealed ticket is. */
   readonly cookieNames: readonly string[]
   readonly ticketLength: number

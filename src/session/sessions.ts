@@ -32,10 +32,12 @@ export interface Sessions {
   renew(session: Session, tokens: TokenSet): Promise<RenewedHolding>
   /**
    * Puts a new generation into the store, if that is where the session's tokens are.
-   * @param unasked nobody waits for it who would bring it to the browser: then a session that lives in cookies leaves it
-   * in the store too, because the browser may come back at any time before the session ends.
+   * @param mayBeMissed the browser may come with the tokens from before at any time until the session ends: then a session
+   * that lives in cookies leaves it in the store too.
    */
-  save(session: Session, renewed: RenewedHolding, unasked: boolean): Promise<void>
+  save(session: Session, renewed: RenewedHolding, mayBeMissed: boolean): Promise<void>
+  /** Leaves what came of a refresh in the store, unless a newer generation is there: no answer brings it to the browser. */
+  leave(session: Session): Promise<void>
   /** Opens a holding of this session that was sealed for another request or process. */
   unsealHolding(session: Session, seal: string): Promise<Holding | undefined>
   /** What the store has of a session, if it has anything. */
@@ -46,6 +48,8 @@ export interface Sessions {
   isOver(session: Session): boolean
   /** The same, after asking what others ended. */
   isOverAnywhere(session: Session): Promise<boolean>
+  /** Asks, beside the request, what others ended, unless that is known. */
+  learn(): void
   /** Calls `ended` once, within two seconds of the session's end, be it by a sign-out or by its time. Returns what takes that back. */
   whenOver(session: Session, ended: () => void): () => void
   /**
@@ -136,9 +140,17 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
       return renewed
     },
 
-    async save(session, renewed, unasked) {
-      if (unasked || !holdings.fits(renewed.seal.length, session.ticketLength))
+    async save(session, renewed, mayBeMissed) {
+      if (mayBeMissed || !holdings.fits(renewed.seal.length, session.ticketLength))
         await holdings.write(renewed, session, session.endsAt)
+    },
+
+    async leave(session) {
+      const { renewed } = session
+      const latest = await holdings.latest(session)
+      const isThere =
+        latest !== undefined && renewed !== undefined && latest.holding.generation >= renewed.holding.generation
+      if (renewed && !isThere) await holdings.write(renewed, session, session.endsAt)
     },
 
     async unsealHolding({ half }, seal) {
@@ -151,6 +163,7 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
     adopt(session, { holding, seal }) {
       if (holding.id !== session.id || holding.generation <= session.holding.generation) return
       session.holding = holding
+      session.renewed = { holding, seal }
       if (holdings.fits(seal.length, session.ticketLength)) session.newHolding = holdingCookies(seal, session)
       else {
         holdings.remember(holding, session, session.endsAt)
@@ -165,6 +178,8 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
       await endings.catchUp('now')
       return endings.isOver(marks, createdAt)
     },
+
+    learn: () => void endings.catchUp()?.catch(() => {}),
 
     whenOver({ marks, createdAt, endsAt }, ended) {
       // A look every second rather than a call from the request that ends the session: on Workers one request must not

@@ -11,6 +11,9 @@ import { startRedis } from '../support/redis-server.ts'
 import { passed } from '../support/time.ts'
 import { startUpstream } from '../support/upstream.ts'
 
+/** Names and values without attributes, in which seconds are counted. */
+const valuesOf = (setCookie: readonly string[]) => setCookie.map((line) => line.split(';')[0])
+
 type Storage = 'cookie' | 'store'
 
 interface Pair {
@@ -65,6 +68,39 @@ const combinations = stores.flatMap(([name, open]) =>
 )
 
 describe.each(combinations)('two instances with %s, tokens in the %s,', (_, storage, open) => {
+  test('put no older cookie over a newer one, and none at all over a sign-out, however long an answer takes', async () => {
+    const pair = await startPair(await open(), storage)
+    for (const ending of ['refreshed', 'signed out'] as const) {
+      const browser = await signInSpent(pair)
+      const there = pair.copyAtTwo(browser)
+      const reached = Promise.withResolvers<void>()
+      const released = Promise.withResolvers<void>()
+      pair.one.api.answer = async (request, response) => {
+        if (request.url === '/v1/slow') {
+          reached.resolve()
+          await released.promise
+        }
+        response.end('{}')
+      }
+      pair.as.behaviour.expiresIn = 0.05
+      const slow = browser.fetch('/api/slow')
+      await reached.promise
+      pair.as.behaviour.expiresIn = 300
+      await passed(60)
+      const newest =
+        ending === 'refreshed'
+          ? await there.fetch('/api/orders')
+          : await there.fetch('/auth/logout', { method: 'POST', headers: { accept: 'application/json' } })
+      // Longer than anybody is let in on what an instance knew before.
+      await passed(1_100)
+      released.resolve()
+      const { setCookie } = await slow
+      if (ending === 'signed out') expect(setCookie).toEqual([])
+      else if (setCookie.length > 0) expect(valuesOf(setCookie)).toEqual(valuesOf(newest.setCookie))
+      expect(pair.as.reuses).toEqual([])
+    }
+  })
+
   test('R609 refresh once for fifty requests at both, and hand on what came of it', async () => {
     const pair = await startPair(await open(), storage)
     const browser = await signInSpent(pair)

@@ -16,6 +16,20 @@ async function signedInWithExpiredToken(world: World): Promise<Browser> {
 const refreshes = (world: World) =>
   world.as.to('/token').filter(({ body }) => body.get('grant_type') === 'refresh_token')
 
+/** An upstream that answers everything at once but `target`, which waits to be released. */
+function heldUpstream({ api }: World, target: string) {
+  const reached = Promise.withResolvers<void>()
+  const released = Promise.withResolvers<void>()
+  api.answer = async (request, response) => {
+    if (request.url === target) {
+      reached.resolve()
+      await released.promise
+    }
+    response.end('{}')
+  }
+  return { reached: reached.promise, release: released.resolve }
+}
+
 const namesIn = ({ setCookie }: BrowserResponse) => setCookie.map((line) => line.split('=')[0] ?? '')
 
 const tokensSeen = (world: World) => new Set(world.api.requests.map(({ headers }) => headers.authorization))
@@ -46,6 +60,24 @@ describe('a session whose access token is over', () => {
     expect(world.as.reuses).toEqual([])
     expect(tokensSeen(world).size).toBe(1)
     expect(new Set(answers.map(({ setCookie }) => setCookie.join()))).toHaveLength(1)
+  })
+
+  test('an answer that took long does not put its older cookie over a newer one', async () => {
+    const world = await startWorld()
+    const browser = await signedInWithExpiredToken(world)
+    const old = browser.cookieHeader()
+    const held = heldUpstream(world, '/v1/slow')
+    world.as.behaviour.expiresIn = 0.05
+    const slow = browser.fetch('/api/slow', { headers: { cookie: old } })
+    await held.reached
+    world.as.behaviour.expiresIn = 300
+    await passed(60)
+    const newest = await browser.fetch('/api/orders')
+    held.release()
+    const late = await slow
+    expect(late.status).toBe(200)
+    expect(late.setCookie).toEqual(newest.setCookie)
+    expect(world.as.reuses).toEqual([])
   })
 
   test('a late request with the old cookie is handed the new tokens and the new cookie', async () => {

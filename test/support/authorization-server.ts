@@ -209,6 +209,11 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
         const { nonce, authTime } = code
         return { body: await issue(randomBytes(6).toString('hex'), { nonce, auth_time: authTime }, true) }
       }
+      if (body.get('grant_type') === 'client_credentials') return { body: await issueAlone(request, clientId) }
+      if (body.get('grant_type') === 'urn:ietf:params:oauth:grant-type:token-exchange') {
+        const type = body.get('requested_token_type') ?? 'urn:ietf:params:oauth:token-type:access_token'
+        return { body: await issueAlone(request, behaviour.user.sub, { issued_token_type: type }) }
+      }
       const token = body.get('refresh_token') ?? ''
       const known = refreshTokens.get(token)
       if (known?.spent) {
@@ -222,7 +227,9 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
         }
       }
       if (behaviour.rotate) known.spent = true
-      return { body: await issue(known.family, {}, behaviour.idTokenOnRefresh, behaviour.rotate) }
+      const tokens = await issue(known.family, {}, behaviour.idTokenOnRefresh, behaviour.rotate)
+      const isForApi = ['resource', 'audience', 'scope'].some((name) => body.has(name))
+      return { body: isForApi ? { ...tokens, ...(await issueAlone(request, behaviour.user.sub)) } : tokens }
     },
     '/userinfo': () =>
       behaviour.userinfo
@@ -250,6 +257,18 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
       ? basic.split(':').map(decodeURIComponent)
       : [body.get('client_id'), body.get('client_secret')]
     return id === clientId && secret === clientSecret
+  }
+
+  /** An access token and nothing else, for what the request names. */
+  async function issueAlone({ body }: Recorded, sub: string, more: Record<string, unknown> = {}) {
+    const { expiresIn = 300 } = behaviour
+    const exp = Math.floor(Date.now() / 1_000) + expiresIn
+    const aud = body.get('resource') ?? body.get('audience') ?? 'api'
+    const scope = behaviour.scope ?? body.get('scope') ?? undefined
+    const accessToken = await sign({ sub, aud, scope, canary, jti: randomBytes(6).toString('hex'), exp })
+    const response = { access_token: accessToken, token_type: 'Bearer', expires_in: expiresIn, scope, ...more }
+    await behaviour.tokenResponse(response)
+    return response
   }
 
   async function issue(family: string, extra: Record<string, unknown>, withIdToken: boolean, withRefreshToken = true) {

@@ -1,0 +1,293 @@
+import { decodeJwt } from 'jose'
+import { describe, expect, test } from 'vitest'
+import type { ConfigInput } from '../../src/config.ts'
+import { startWorld, type World } from '../support/coatcheck.ts'
+
+type RouteInput = NonNullable<ConfigInput['routes']>[number]
+
+/** A world with one route, at `/api`. */
+const worldWith = (token: RouteInput['token'], more: Partial<RouteInput> = {}) =>
+  startWorld(({ api }) => ({ routes: [{ path: '/api', upstream: `${api.url}/v1`, token, ...more }] }))
+
+async function signedIn(world: World) {
+  const browser = world.browser()
+  await browser.signIn()
+  return browser
+}
+
+/** What the upstream was shown last: the claims of the access token. */
+function shown(world: World) {
+  const [scheme, token = ''] = String(world.api.last().headers.authorization).split(' ')
+  expect(scheme).toBe('Bearer')
+  return decodeJwt(token)
+}
+
+const grantsOf = ({ as }: World, grant: string) =>
+  as.to('/token').filter(({ body }) => body.get('grant_type') === grant)
+const exchange = 'urn:ietf:params:oauth:grant-type:token-exchange'
+const invalidToken = { 'www-authenticate': 'Bearer error="invalid_token"' }
+
+/** Refuses the first token it is shown, and none after it. */
+function refusesFirstToken({ api }: World) {
+  let refused: string | undefined
+  api.answer = ({ headers }, response) => {
+    refused ??= headers.authorization
+    const isRefused = headers.authorization === refused
+    response.writeHead(isRefused ? 401 : 200, isRefused ? invalidToken : {}).end('{}')
+  }
+}
+
+describe('a route with the token of the application itself (client)', () => {
+  test('serves who is not signed in, and asks for one token for all', async () => {
+    const world = await worldWith({ kind: 'client', resource: 'https://reports.example', scope: 'read' })
+    const calls = Array.from({ length: 20 }, () => world.browser().fetch('/api/x'))
+    expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(calls.map(() => 200))
+    expect(shown(world)).toMatchObject({ sub: world.as.clientId, aud: 'https://reports.example', scope: 'read' })
+    expect(grantsOf(world, 'client_credentials')).toHaveLength(1)
+    await world.browser().fetch('/api/x')
+    expect(grantsOf(world, 'client_credentials')).toHaveLength(1)
+  })
+
+  test('looks at no session: nothing is set, and nobody is told apart', async () => {
+    const world = await worldWith('client')
+    const browser = await signedIn(world).catch(() => world.browser())
+    const answer = await browser.fetch('/api/x')
+    expect(answer.setCookie).toEqual([])
+    expect(shown(world)).toMatchObject({ sub: world.as.clientId })
+  })
+
+  test('fetches another, once, when the upstream refuses it', async () => {
+    const world = await worldWith('client')
+    refusesFirstToken(world)
+    expect((await world.browser().fetch('/api/x')).status).toBe(200)
+    expect(grantsOf(world, 'client_credentials')).toHaveLength(2)
+  })
+
+  test('passes the 401 on when fresh tokens are refused too, and does not ask for one with every call', async () => {
+    const world = await worldWith('client')
+    world.api.answer = (_, response) => response.writeHead(401, invalidToken).end('no')
+    for (let call = 0; call < 5; call++) expect((await world.browser().fetch('/api/x')).status).toBe(401)
+    expect(grantsOf(world, 'client_credentials').length).toBeLessThanOrEqual(2)
+  })
+
+  test('is 503 while the authorization server is away, and works again by itself', async () => {
+    const world = await worldWith('client')
+    world.as.behaviour.faults['/token'] = () => ({ status: 503, body: 'later' })
+    const answer = await world.browser().fetch('/api/x')
+    expect(answer.status).toBe(503)
+    expect(answer.headers.get('coatcheck-error')).toBe('authorization_server_unavailable')
+    expect(answer.headers.get('retry-after')).not.toBeNull()
+    world.as.behaviour.faults = {}
+    await expect.poll(async () => (await world.browser().fetch('/api/x')).status).toBe(200)
+  })
+})
+
+describe('a route for users and the application (user-or-client)', () => {
+  test("shows the user's token when somebody is signed in, and the application's to everybody else", async () => {
+    const world = await worldWith('user-or-client')
+    await world.browser().fetch('/api/x')
+    expect(shown(world)).toMatchObject({ sub: world.as.clientId })
+    const browser = await signedIn(world)
+    await browser.fetch('/api/x')
+    expect(shown(world)).toMatchObject({ sub: 'alice' })
+  })
+
+  test('never makes the application of a user whose session failed: broken, ended or not to be renewed', async () => {
+    const world = await worldWith('user-or-client')
+    const browser = await signedIn(world)
+    const cookie = browser.cookieHeader()
+    const broken = cookie.replace(/.$/, '!')
+    expect((await world.browser().fetch('/api/x', { headers: { cookie: broken } })).status).toBe(401)
+    await browser.fetch('/auth/logout', { method: 'POST', headers: { accept: 'application/json' } })
+    const ended = await world.browser().fetch('/api/x', { headers: { cookie } })
+    expect(ended.status).toBe(401)
+    expect(ended.headers.get('coatcheck-error')).toBe('session_expired')
+    expect(world.api.requests).toEqual([])
+  })
+
+  test('is 503 and not the application while the user cannot be renewed', async () => {
+    const world = await startWorld(({ api, as }) => {
+      as.behaviour.expiresIn = 1
+      return { routes: [{ path: '/api', upstream: api.url, token: 'user-or-client' }] }
+    })
+    const browser = await signedIn(world)
+    world.as.behaviour.away = true
+    await expect.poll(async () => (await browser.fetch('/api/x')).status).toBe(503)
+    for (const { headers } of world.api.requests) {
+      expect(decodeJwt(String(headers.authorization).slice(7)).sub).toBe('alice')
+    }
+  })
+})
+
+describe('a route with a token for its API (resource, audience, scope)', () => {
+  const orders = { kind: 'user', resource: 'https://orders.example', scope: 'orders' } as const
+  const bills = { kind: 'user', audience: 'bills' } as const
+  const two = (overrides: Partial<ConfigInput> = {}) =>
+    startWorld(({ api }) => ({
+      routes: [
+        { path: '/api', upstream: `${api.url}/v1`, token: 'user' },
+        { path: '/api/orders', upstream: `${api.url}/orders`, token: orders },
+        { path: '/api/more-orders', upstream: `${api.url}/orders`, token: orders },
+        { path: '/api/bills', upstream: `${api.url}/bills`, token: bills },
+      ],
+      ...overrides,
+    }))
+
+  test('gets its own token, with one refresh each, and the session keeps its own', async () => {
+    const world = await two()
+    const browser = await signedIn(world)
+    const paths = ['/api/x', '/api/orders/1', '/api/bills/1', '/api/x', '/api/more-orders/1', '/api/orders/2']
+    const audiences: unknown[] = []
+    for (const path of paths) {
+      expect((await browser.fetch(path)).status).toBe(200)
+      audiences.push(shown(world).aud)
+    }
+    expect(audiences).toEqual(['api', orders.resource, 'bills', 'api', orders.resource, orders.resource])
+    expect(grantsOf(world, 'refresh_token').map(({ body }) => [body.get('resource'), body.get('audience')])).toEqual([
+      [orders.resource, null],
+      [null, 'bills'],
+    ])
+    expect(world.as.reuses).toEqual([])
+  })
+
+  test('is asked for at the sign-in, so that the user agrees to it once', async () => {
+    const world = await two()
+    await signedIn(world)
+    const [request] = world.as.to('/authorize')
+    expect(request?.query.getAll('resource')).toEqual([orders.resource])
+    expect(request?.query.get('scope')?.split(' ')).toContain('orders')
+  })
+
+  test.each([true, false])(
+    'is had once for fifty calls that need it at the same time (rotation: %s)',
+    async (rotate) => {
+      const world = await two()
+      world.as.behaviour.rotate = rotate
+      const browser = await signedIn(world)
+      const calls = Array.from({ length: 50 }, (_, n) => browser.fetch(n % 2 ? '/api/orders/1' : '/api/bills/1'))
+      expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(calls.map(() => 200))
+      expect(grantsOf(world, 'refresh_token')).toHaveLength(2)
+      expect(world.as.reuses).toEqual([])
+    },
+  )
+
+  test('is replaced once when the upstream refuses it', async () => {
+    const world = await two()
+    const browser = await signedIn(world)
+    refusesFirstToken(world)
+    expect((await browser.fetch('/api/orders/1')).status).toBe(200)
+    expect(grantsOf(world, 'refresh_token')).toHaveLength(2)
+  })
+
+  test('is 403 when the authorization server gives none, without asking again and again, and the session goes on', async () => {
+    const world = await two()
+    const browser = await signedIn(world)
+    world.as.behaviour.faults['/token'] = () => ({ status: 400, body: { error: 'invalid_target' } })
+    for (let call = 0; call < 5; call++) {
+      const answer = await browser.fetch('/api/orders/1')
+      expect(answer.status).toBe(403)
+      expect(answer.headers.get('coatcheck-error')).toBe('forbidden')
+    }
+    expect(grantsOf(world, 'refresh_token')).toHaveLength(1)
+    expect((await browser.fetch('/api/x')).status).toBe(200)
+    world.as.behaviour.faults['/token'] = () => ({ status: 400, body: { error: 'invalid_scope' } })
+    const answer = await browser.fetch('/api/bills/1')
+    expect(answer.headers.get('coatcheck-error')).toBe('insufficient_scope')
+  })
+
+  test('ends the session when the refresh token is dead', async () => {
+    const world = await two()
+    const browser = await signedIn(world)
+    world.as.behaviour.faults['/token'] = () => ({ status: 400, body: { error: 'invalid_grant' } })
+    const answer = await browser.fetch('/api/orders/1')
+    expect(answer.status).toBe(401)
+    expect(answer.headers.get('coatcheck-error')).toBe('session_expired')
+    expect((await browser.fetch('/api/x')).status).toBe(401)
+  })
+})
+
+describe('a route whose token is exchanged (RFC 8693)', () => {
+  const policy = { kind: 'exchange', audience: 'ledger', scope: 'write' } as const
+
+  test("shows what the user's token was exchanged for, and exchanges it once", async () => {
+    const world = await worldWith(policy)
+    const browser = await signedIn(world)
+    const calls = Array.from({ length: 20 }, () => browser.fetch('/api/x'))
+    expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(calls.map(() => 200))
+    expect(shown(world)).toMatchObject({ sub: 'alice', aud: 'ledger', scope: 'write' })
+    const [request, ...more] = grantsOf(world, exchange)
+    expect(more).toEqual([])
+    expect(decodeJwt(request?.body.get('subject_token') ?? '').aud).toBe('api')
+    expect(request?.body.get('subject_token_type')).toBe('urn:ietf:params:oauth:token-type:access_token')
+  })
+
+  test('never shows one user what was exchanged for another', async () => {
+    const world = await worldWith(policy)
+    const alice = await signedIn(world)
+    await alice.fetch('/api/x')
+    world.as.behaviour.user = { sub: 'bob' }
+    const bob = await signedIn(world)
+    await bob.fetch('/api/x')
+    expect(shown(world).sub).toBe('bob')
+  })
+
+  test.each([
+    ['an ID token', { issued_token_type: 'urn:ietf:params:oauth:token-type:id_token' }],
+    ['a refresh token', { issued_token_type: 'urn:ietf:params:oauth:token-type:refresh_token' }],
+    ['something of no type', { issued_token_type: undefined }],
+  ])('shows the upstream nothing when the answer is %s', async (_, answer) => {
+    const world = await worldWith(policy)
+    const browser = await signedIn(world)
+    world.as.behaviour.tokenResponse = (response) => void Object.assign(response, answer)
+    expect((await browser.fetch('/api/x')).status).toBe(403)
+    expect(world.api.requests).toEqual([])
+  })
+
+  test('shows nothing that is not a bearer token', async () => {
+    const world = await worldWith(policy)
+    const browser = await signedIn(world)
+    world.as.behaviour.tokenResponse = (response) => void Object.assign(response, { token_type: 'N_A' })
+    expect((await browser.fetch('/api/x')).status).toBe(503)
+    expect(world.api.requests).toEqual([])
+  })
+
+  test('is 403 when the exchange is refused, and the session goes on', async () => {
+    const world = await worldWith(policy)
+    const browser = await signedIn(world)
+    world.as.behaviour.faults['/token'] = () => ({ status: 400, body: { error: 'invalid_request' } })
+    expect((await browser.fetch('/api/x')).status).toBe(403)
+    expect((await browser.fetch('/auth/session')).json()).toMatchObject({ authenticated: true })
+  })
+})
+
+describe('a route with an API key (static)', () => {
+  const value = 'CANARY-api-key'
+
+  test('spends it for who is signed in, and for nobody else', async () => {
+    const world = await worldWith({ kind: 'static', value })
+    const stranger = await world.browser().fetch('/api/x')
+    expect(stranger.status).toBe(401)
+    expect(world.api.requests).toEqual([])
+    await (await signedIn(world)).fetch('/api/x')
+    expect(world.api.last().headers.authorization).toBe(`Bearer ${value}`)
+  })
+
+  test('sends it in the header that was named, and the user cannot send another there', async () => {
+    const world = await worldWith({ kind: 'static', value, header: 'X-Api-Key' })
+    const browser = await signedIn(world)
+    await browser.fetch('/api/x', { headers: { 'x-api-key': 'mine', 'X-API-KEY': 'mine' } })
+    const { rawHeaders, headers } = world.api.last()
+    expect(rawHeaders.filter((name) => name.toLowerCase() === 'x-api-key')).toHaveLength(1)
+    expect(headers['x-api-key']).toBe(value)
+    expect(headers.authorization).toBeUndefined()
+  })
+
+  test('passes the 401 of the upstream on: there is no other key', async () => {
+    const world = await worldWith({ kind: 'static', value })
+    const browser = await signedIn(world)
+    world.api.answer = (_, response) => response.writeHead(401, invalidToken).end('no')
+    expect((await browser.fetch('/api/x')).status).toBe(401)
+    expect(world.api.requests).toHaveLength(1)
+    expect(grantsOf(world, 'refresh_token')).toEqual([])
+  })
+})
