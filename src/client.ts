@@ -6,6 +6,11 @@ export type { LogoutInfo, Problem, SessionInfo } from './wire.ts'
 export interface ClientOptions {
   /** Called when an API call was refused because there is no session (any more); `problem.code` says why. */
   onSignedOut?: (problem: Problem) => void
+  /**
+   * Called when the user is signed in and a call needs more than that: a stronger sign-in (`step_up_required`) or a scope
+   * (`insufficient_scope`). `client.login({ problem })` asks for it; without `problem.loginUrl` nothing would help.
+   */
+  onStrongerSignIn?: (problem: Problem) => void
   /** Replaces the page's `fetch`. */
   fetch?: typeof fetch
 }
@@ -17,6 +22,8 @@ export interface LoginOptions {
   provider?: string
   prompt?: 'none' | 'login' | 'consent' | 'select_account'
   loginHint?: string
+  /** What a call was refused with: signs in the way it asks for. */
+  problem?: Problem
 }
 
 export interface Client {
@@ -53,8 +60,16 @@ export function createClient(options: ClientOptions = {}): Client {
   return {
     session: async () => json<SessionInfo>(await call('/auth/session')),
     extend: async () => json<SessionInfo>(await call('/auth/session', { method: 'POST' })),
-    login({ returnTo = location.pathname + location.search + location.hash, provider, prompt, loginHint } = {}) {
-      const query = new URLSearchParams({ returnTo })
+    login({
+      returnTo = location.pathname + location.search + location.hash,
+      provider,
+      prompt,
+      loginHint,
+      problem,
+    } = {}) {
+      const asked = problem?.loginUrl ?? '/auth/login'
+      const query = new URLSearchParams(asked.split('?')[1])
+      query.set('returnTo', returnTo)
       if (provider) query.set('provider', provider)
       if (prompt) query.set('prompt', prompt)
       if (loginHint) query.set('login_hint', loginHint)
@@ -66,9 +81,12 @@ export function createClient(options: ClientOptions = {}): Client {
     },
     async fetch(path, init) {
       const answer = await call(path, init)
-      if (answer.status === 401 && answer.headers.has('coatcheck-error')) {
-        options.onSignedOut?.((await answer.clone().json()) as Problem)
-      }
+      const code = answer.headers.get('coatcheck-error')
+      // Signing in as before would not help here, and a page that tried would come back to the same answer.
+      const needsMore = code === 'step_up_required' || code === 'insufficient_scope'
+      const told = needsMore ? options.onStrongerSignIn : options.onSignedOut
+      if (told && (needsMore || (code !== null && answer.status === 401)))
+        told((await answer.clone().json()) as Problem)
       return answer
     },
   }

@@ -69,6 +69,28 @@ describe('createClient()', () => {
     expect(await answer.json()).toMatchObject({ method: 'PUT', target: '/orders' })
   })
 
+  test('fetch() tells apart that a call needs a stronger sign-in, and login() asks for just that', async () => {
+    const world = await startWorld()
+    const { browser, fetch } = page(world)
+    await browser.signIn()
+    const signedOut: Problem[] = []
+    const stronger: Problem[] = []
+    const client = createClient({
+      fetch,
+      onSignedOut: (problem) => signedOut.push(problem),
+      onStrongerSignIn: (problem) => stronger.push(problem),
+    })
+    const challenge = 'Bearer error="insufficient_user_authentication", acr_values="gold"'
+    world.api.answer = (_, response) => response.writeHead(401, { 'www-authenticate': challenge }).end()
+    expect((await client.fetch('/api/orders')).status).toBe(401)
+    expect(signedOut).toEqual([])
+    expect(stronger).toMatchObject([{ code: 'step_up_required' }])
+    const [problem] = stronger
+    client.login(problem ? { problem } : {})
+    const { searchParams } = new URL(assign.mock.calls[0]?.[0], 'http://x')
+    expect(Object.fromEntries(searchParams)).toEqual({ acr_values: 'gold', returnTo: '/orders?page=2#note' })
+  })
+
   test('fetch() tells when nobody is signed in any more, but not when the API itself says 401', async () => {
     const world = await startWorld()
     const { browser, fetch } = page(world)

@@ -125,6 +125,41 @@ describe('readConfig()', () => {
       'routes[0].bodyLimit: must be a size with a unit, such as "64KB" or "10MB"',
     ],
     [
+      'a token policy of an unknown kind',
+      (c) => (c.routes[0].token = { kind: 'admin' }),
+      'routes[0].token.kind: must have a kind: none, user, user-or-none, client, user-or-client, exchange or static (a route without a token policy is refused)',
+    ],
+    [
+      'a token policy with a setting of another kind',
+      (c) => (c.routes[0].token = { kind: 'user', value: 'x' }),
+      'routes[0].token.value: is not a setting',
+    ],
+    [
+      'a resource with a fragment',
+      (c) => (c.routes[0].token = { kind: 'user', resource: 'https://api.example/#x' }),
+      'routes[0].token.resource: must be an absolute URI without a fragment',
+    ],
+    [
+      'an API key that no header can carry',
+      (c) => (c.routes[0].token = { kind: 'static', value: 'line\nbreak' }),
+      'routes[0].token.value: must be what a header can carry: printable ASCII',
+    ],
+    [
+      'an API key in a header of the connection',
+      (c) => (c.routes[0].token = { kind: 'static', value: 'x', header: 'Transfer-Encoding' }),
+      'routes[0].token.header: must not be a header that coatcheck or the connection sets itself',
+    ],
+    [
+      'a token of a provider that is not configured',
+      (c) => (c.routes[0].token = { kind: 'client', provider: 'other' }),
+      'routes[0].token.provider: must be the id of one of providers',
+    ],
+    [
+      'requirements of a user where the application calls',
+      (c) => Object.assign(c.routes[0], { token: 'client', require: { scope: ['x'] } }),
+      'routes[0].require: must not be there on a route that serves whoever is not signed in',
+    ],
+    [
       'a public URL with a path',
       (c) => (c.publicUrl = 'https://app.example.com/app'),
       'publicUrl: must be an origin: no path and no query',
