@@ -62,6 +62,12 @@ export async function signIn(page: Page): Promise<void> {
   await isSignedIn(page)
 }
 
+/** Opens the page as somebody who is not signed in. */
+export async function openSignedOut(page: Page): Promise<void> {
+  await page.goto('/')
+  await page.getByRole('button', { name: 'Sign out' }).waitFor({ state: 'detached' })
+}
+
 /** Waits for the page of somebody who is signed in. */
 export async function isSignedIn(page: Page): Promise<void> {
   await page.getByRole('button', { name: 'Sign in' }).waitFor({ state: 'detached' })

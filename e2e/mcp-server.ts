@@ -1,11 +1,11 @@
 // An MCP server as the official SDK makes them: for the right access tokens only, with sessions that belong to their user.
 import { randomUUID } from 'node:crypto'
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
-import { InMemoryEventStore } from '@modelcontextprotocol/sdk/examples/shared/inMemoryEventStore.js'
 import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js'
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
-import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
+import { type EventStore, StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js'
+import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
 import * as z from 'zod'
 import { apiResource } from '../web-demo/authorization-server.ts'
@@ -77,7 +77,7 @@ export async function startMcpServer(): Promise<TestMcpServer> {
     const server = toolsFor(pauses.pass)
     const transport = new StreamableHTTPServerTransport({
       sessionIdGenerator: randomUUID,
-      eventStore: new InMemoryEventStore(),
+      eventStore: eventStore(),
       retryInterval: 10,
       onsessioninitialized: (id) => void sessions.set(id, session),
       onsessionclosed: (id) => void sessions.delete(id),
@@ -132,6 +132,24 @@ function progressOf(
 ) {
   const progressToken = _meta?.progressToken ?? ''
   return { method: 'notifications/progress' as const, params: { progressToken, progress, total } }
+}
+
+/** Remembers what was sent, for whoever comes back with `Last-Event-ID`. */
+function eventStore(): EventStore {
+  const events: { stream: string; message: JSONRPCMessage }[] = []
+  return {
+    async storeEvent(stream, message) {
+      return String(events.push({ stream, message }))
+    },
+    async replayEventsAfter(last, { send }) {
+      const stream = events[Number(last) - 1]?.stream ?? ''
+      for (const [index, event] of events.entries()) {
+        const isMissed = event.stream === stream && index >= Number(last) && 'jsonrpc' in event.message
+        if (isMissed) await send(String(index + 1), event.message)
+      }
+      return stream
+    },
+  }
 }
 
 /** Lets one through each time it is opened. */

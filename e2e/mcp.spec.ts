@@ -1,7 +1,7 @@
 // The official MCP SDK in a page, and an MCP server that wants an access token: Streamable HTTP through coatcheck.
 import type { OAuthClientProvider } from '@modelcontextprotocol/sdk/client/auth.js'
 import type { Page } from 'playwright/test'
-import { type AiWorld, expect, isSignedIn, signIn, test } from './ai-world.ts'
+import { type AiWorld, expect, isSignedIn, openSignedOut, signIn, test } from './ai-world.ts'
 
 /** Opens an MCP session from a page, and brings its id. */
 async function connect(page: Page, options: { compilesSchemas?: boolean } = {}) {
@@ -121,7 +121,7 @@ test('lets no script find a token', async ({ page }) => {
 
 test('is told 401 when nobody is signed in, and begins no sign-in of its own', async ({ page, world }) => {
   const asked: string[] = []
-  await page.goto('/')
+  await openSignedOut(page)
   page.on('request', (request) => asked.push(new URL(request.url()).pathname))
   const error = await page.evaluate(() => assistant.connect().catch(({ code, message }) => ({ code, message })))
   expect(error).toMatchObject({ code: 401, message: expect.stringContaining('"code":"session_required"') })
@@ -132,7 +132,7 @@ test('is told 401 when nobody is signed in, and begins no sign-in of its own', a
 
 test('an authProvider, which has no business here, finds no authorization server at our origin', async ({ page }) => {
   const asked: string[] = []
-  await page.goto('/')
+  await openSignedOut(page)
   page.on('response', (answer) => asked.push(`${answer.status()} ${new URL(answer.url()).pathname}`))
   const error = await page.evaluate(() => {
     const provider: Partial<OAuthClientProvider> = {
@@ -172,8 +172,9 @@ test('ends the open stream after a sign-out in another tab', async ({ page, cont
   expect(seen(world, 'GET')).toHaveLength(1)
 })
 
-test.describe('with access tokens that end after four seconds', () => {
-  test.use({ accessTokenLifetime: 4 })
+test.describe('with access tokens that end after eight seconds', () => {
+  // An API counts whole seconds, and a POST that it refuses is not sent again: shorter ones would end too soon.
+  test.use({ accessTokenLifetime: 8 })
 
   test('goes on in the same MCP session with the next token, and the open stream with it', async ({ page, world }) => {
     await signIn(page)
