@@ -1,4 +1,5 @@
 // A language model and an MCP server behind coatcheck, the page that uses them, and everything that went to the browser.
+import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test as base, expect, type Page } from 'playwright/test'
@@ -23,13 +24,16 @@ export const buildAiApp = () => buildPages(sources, appDir)
 export interface AiWorld extends Demo {
   readonly mcp: TestMcpServer
   readonly model: Model
+  /** What the model's API is paid with. */
+  readonly apiKey: string
 }
 
 /** Every test ends with the question whether a secret came to the browser. */
 export const test = base.extend<{ accessTokenLifetime: number; world: AiWorld }>({
   accessTokenLifetime: [60, { option: true }],
   world: async ({ accessTokenLifetime }, use) => {
-    const secrets: Secret[] = []
+    const apiKey = `sk-${randomBytes(24).toString('base64url')}`
+    const secrets: Secret[] = [{ kind: 'API key', value: apiKey }]
     const listen = await freePort()
     const wiretap = await startWiretap(listen)
     const [mcp, model] = await Promise.all([startMcpServer(), startModel()])
@@ -39,12 +43,12 @@ export const test = base.extend<{ accessTokenLifetime: number; world: AiWorld }>
       onSecret: (secret) => secrets.push(secret),
       routes: [
         { path: '/api/mcp', upstream: `${mcp.url}/mcp`, token: 'user', csrf: 'header' },
-        { path: '/api/llm', upstream: `${model.url}/v1`, token: 'user' },
+        { path: '/api/llm', upstream: `${model.url}/v1`, token: { kind: 'static', value: apiKey } },
       ],
       spa: { dir: appDir, immutable: ['/assets/'] },
     })
     mcp.trust(demo.authorizationServer.issuer)
-    await use({ ...demo, mcp, model })
+    await use({ ...demo, mcp, model, apiKey })
     expect(secretsIn(wiretap.received().join('\n'), secrets)).toEqual([])
     await Promise.all([mcp.close(), model.close()])
     await demo.close()

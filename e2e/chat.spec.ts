@@ -1,5 +1,5 @@
 // A language model's answer, letter by letter into the page.
-import { expect, signIn, test } from './ai-world.ts'
+import { expect, openSignedOut, signIn, test } from './ai-world.ts'
 
 const delta = (content: string) => JSON.stringify({ choices: [{ index: 0, delta: { content } }] })
 const words = ['You', ' keep', ' a', ' ticket', '.']
@@ -17,8 +17,15 @@ test('shows each delta of a chat completion before the next is sent', async ({ p
   question?.say('[DONE]')
   expect(await chat.evaluate(({ done }) => done)).toBe('complete')
   expect(question?.body).toMatchObject({ stream: true, messages: [{ content: 'What is a coat check?' }] })
-  expect(question?.headers.authorization).toMatch(/^Bearer /)
+  expect(question?.headers.authorization).toBe(`Bearer ${world.apiKey}`)
   expect(question?.headers).not.toHaveProperty('cookie')
+})
+
+test('spends nothing for a page on which nobody is signed in', async ({ page, world }) => {
+  await openSignedOut(page)
+  expect(await page.evaluate(() => assistant.chat('Hello?').done.catch(() => 'refused'))).toBe('refused')
+  expect(await page.evaluate(() => assistant.signedOut)).toEqual(['session_required'])
+  expect(world.model.questions).toEqual([])
 })
 
 test('stops the model when the page gives up', async ({ page, world }) => {
