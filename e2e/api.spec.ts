@@ -34,8 +34,14 @@ test('says so when the API refuses what the user did not allow', async ({ page }
   await page.getByLabel('Place orders in your name').uncheck()
   await page.getByRole('button', { name: 'Allow' }).click()
   await page.getByRole('button', { name: 'Place the order' }).click()
-  await expect(page.getByRole('alert')).toHaveText('This needs the permission orders:write.')
+  await expect(page.getByRole('alert')).toContainText('The session was not granted what this needs.')
   await expect(signOutButton(page)).toBeVisible()
+  await page.getByRole('button', { name: 'Allow it' }).click()
+  await page.getByRole('button', { name: 'Allow' }).click()
+  await expect(page).toHaveURL(/orders\/new/)
+  await page.getByRole('button', { name: 'Place the order' }).click()
+  // The authorization server remembers what was refused. Whoever was asked once and said no is not sent round in circles.
+  await expect(page.getByRole('alert')).toHaveText('The session was not granted what this needs.')
 })
 
 test('streams events as they are sent, until the page stops listening', async ({ page }) => {

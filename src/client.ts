@@ -35,20 +35,25 @@ export interface Client {
   login(options?: LoginOptions): void
   /** Ends the session, here and at the authorization server. Leaves the page. */
   logout(): Promise<void>
-  /** `fetch` for the application's own API: same origin, with the proof that a page of the application asks. */
-  fetch(path: string, init?: RequestInit): Promise<Response>
+  /**
+   * `fetch` for the application's own API: same origin, with the proof that a page of the application asks. Fits wherever
+   * a library takes a `fetch` of its caller's.
+   * @throws TypeError for an address of another origin; whatever `fetch` throws
+   */
+  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
 }
 
 /** Makes a client for the origin the page came from. */
 export function createClient(options: ClientOptions = {}): Client {
   const send = options.fetch ?? ((input, init) => fetch(input, init))
 
-  async function call(path: string, init: RequestInit = {}): Promise<Response> {
-    const headers = new Headers(init.headers)
+  async function call(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
+    const request = input instanceof Request ? input : undefined
+    const headers = new Headers(init.headers ?? request?.headers)
     headers.set('x-csrf', '1')
-    const url = new URL(path, location.href)
-    if (url.origin !== location.origin) throw new TypeError(`Cannot call "${path}": it is not on this origin`)
-    return send(url, { ...init, headers, credentials: 'same-origin' })
+    const url = new URL(request?.url ?? String(input), location.href)
+    if (url.origin !== location.origin) throw new TypeError(`Cannot call "${url}": it is not on this origin`)
+    return send(request ?? url, { ...init, headers, credentials: 'same-origin' })
   }
 
   async function json<T>(answer: Response): Promise<T> {
@@ -79,8 +84,8 @@ export function createClient(options: ClientOptions = {}): Client {
       const answer = await call('/auth/logout', { method: 'POST', headers: { accept: 'application/json' } })
       location.assign((await json<LogoutInfo>(answer)).logoutUrl)
     },
-    async fetch(path, init) {
-      const answer = await call(path, init)
+    async fetch(input, init) {
+      const answer = await call(input, init)
       const code = answer.headers.get('coatcheck-error')
       // Signing in as before would not help here, and a page that tried would come back to the same answer.
       const needsMore = code === 'step_up_required' || code === 'insufficient_scope'

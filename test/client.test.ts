@@ -8,9 +8,11 @@ const assign = vi.fn()
 function page(world: World) {
   const browser = world.browser()
   vi.stubGlobal('location', { ...urlParts(`${world.publicUrl}/orders?page=2#note`), assign })
-  const fetch = async (input: URL, init: RequestInit) => {
+  const fetch = async (input: URL | Request, init: RequestInit) => {
     const headers = Object.fromEntries(new Headers(init.headers))
-    const answer = await browser.fetch(input.pathname + input.search, { method: init.method ?? 'GET', headers })
+    const { pathname, search } = input instanceof Request ? new URL(input.url) : input
+    const method = init.method ?? (input instanceof Request ? input.method : 'GET')
+    const answer = await browser.fetch(pathname + search, { method, headers })
     return new Response(answer.status === 204 ? null : answer.text, { status: answer.status, headers: answer.headers })
   }
   return { browser, fetch: fetch as unknown as typeof globalThis.fetch }
@@ -102,6 +104,21 @@ describe('createClient()', () => {
     world.api.answer = (_, response) => response.writeHead(401).end()
     expect((await client.fetch('/api/orders')).status).toBe(401)
     expect(told).toHaveLength(1)
+  })
+
+  test('fetch() fits where a library takes a fetch: a URL or a Request is as good as a path', async () => {
+    const world = await startWorld(({ api }) => ({
+      routes: [{ path: '/api', upstream: api.url, token: 'user', csrf: 'header' }],
+    }))
+    const { browser, fetch } = page(world)
+    await browser.signIn()
+    const taken: typeof globalThis.fetch = createClient({ fetch }).fetch
+    const url = new URL('/api/mcp?a=1', world.publicUrl)
+    expect(await (await taken(url)).json()).toEqual({ method: 'GET', target: '/mcp?a=1' })
+    const request = new Request(url, { method: 'DELETE', headers: { 'mcp-session-id': 'one' } })
+    expect(await (await taken(request)).json()).toEqual({ method: 'DELETE', target: '/mcp?a=1' })
+    expect(world.api.last().headers).toMatchObject({ 'mcp-session-id': 'one' })
+    await expect(taken(new Request('https://evil.example/api'))).rejects.toThrow('it is not on this origin')
   })
 
   test('fetch() refuses other origins before anything is sent', async () => {

@@ -30,7 +30,14 @@ export interface AuthorizationServerOptions {
 
 /** Something that no browser may ever see, or see only on its way through the address bar (`code`). */
 export interface Secret {
-  kind: 'access token' | 'refresh token' | 'ID token' | 'authorization code' | 'code verifier' | 'client secret'
+  kind:
+    | 'access token'
+    | 'refresh token'
+    | 'ID token'
+    | 'authorization code'
+    | 'code verifier'
+    | 'client secret'
+    | 'API key'
   value: string
 }
 

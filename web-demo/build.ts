@@ -11,21 +11,27 @@ export const appDir = join(here, 'dist')
 
 /** Brings the built application up to date. Returns whether there was anything to do. */
 export async function buildApp(): Promise<boolean> {
-  const built = await changedAt(join(appDir, 'index.html'))
-  const sources = [`${here}app/**`, `${here}build.ts`, `${here}../src/{client,wire}.ts`]
+  return buildPages(join(here, 'app'), appDir)
+}
+
+/** Builds the pages in `root` into `outDir`, if any of their sources changed. Returns whether there was anything to do. */
+export async function buildPages(root: string, outDir: string): Promise<boolean> {
+  const built = await changedAt(join(outDir, 'index.html'))
+  const sources = [`${root}/**`, `${here}build.ts`, `${here}../src/{client,wire}.ts`]
   const changes: number[] = []
   for await (const file of glob(sources)) changes.push(await changedAt(file))
   if (built > Math.max(...changes)) return false
   await build({
-    root: join(here, 'app'),
+    root,
     configFile: false,
     logLevel: 'warn',
     build: {
-      outDir: appDir,
+      outDir,
       emptyOutDir: true,
       // The Content-Security-Policy is default-src 'self': nothing inline, no data: URLs.
       assetsInlineLimit: 0,
       modulePreload: false,
+      chunkSizeWarningLimit: 1_000,
     },
   })
   return true

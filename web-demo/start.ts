@@ -19,6 +19,10 @@ export interface DemoOptions {
   accessTokenLifetime?: number
   /** Changes to `session` of the configuration of coatcheck. */
   session?: Partial<ConfigInput['session']> | undefined
+  /** Further routes. */
+  routes?: ConfigInput['routes']
+  /** Another application than that of the demo. */
+  spa?: ConfigInput['spa']
   onSecret?: (secret: Secret) => void
   /** Takes the events of coatcheck. Default: nobody does. */
   log?: Log
@@ -84,11 +88,12 @@ export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
           clientId,
           clientAuth: { method: 'client_secret_basic', secret: clientSecret },
           scope: 'openid profile email offline_access orders:read orders:write',
+          optionalScope: 'orders:read orders:write',
           allowInsecureRequests: true,
         },
       ],
-      routes: [{ path: '/api', upstream: api.url, token: 'user' }],
-      spa: { dir: appDir, immutable: ['/assets/'] },
+      routes: [{ path: '/api', upstream: api.url, token: 'user' }, ...(options.routes ?? [])],
+      spa: options.spa ?? { dir: appDir, immutable: ['/assets/'] },
     }
     coatcheck = await serve(config, { root: '/', log: options.log ?? (() => {}) })
     return { url, authorizationServer, api, coatcheck, close }

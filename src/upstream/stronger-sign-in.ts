@@ -40,6 +40,7 @@ export function widerSignIn(
   const granted = holding.tokens.scope.split(' ')
   const helpful = scopes.filter((scope) => !granted.includes(scope) && mayBeAsked.has(scope))
   const wasRefused = helpful.some((scope) => holding.refusedScope?.includes(scope))
-  const loginUrl = `${loginPath}?${new URLSearchParams({ scope: helpful.join(' ') })}`
+  // A server that remembers a refusal would repeat it without asking.
+  const loginUrl = `${loginPath}?${new URLSearchParams({ scope: helpful.join(' '), prompt: 'consent' })}`
   return new CoatcheckError('insufficient_scope', reason, helpful.length > 0 && !wasRefused ? { loginUrl } : {})
 }

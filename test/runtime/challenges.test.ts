@@ -40,7 +40,10 @@ describe('an upstream that asks for more scope (insufficient_scope)', () => {
     challenging(world, 403, wantsWrite)
     const answer = await browser.fetch('/api/orders', { method: 'POST', body: 'x' })
     expect(answer.status).toBe(403)
-    expect(answer.json()).toMatchObject({ code: 'insufficient_scope', loginUrl: '/auth/login?scope=orders%3Awrite' })
+    expect(answer.json()).toMatchObject({
+      code: 'insufficient_scope',
+      loginUrl: '/auth/login?scope=orders%3Awrite&prompt=consent',
+    })
     expect(answer.text).not.toContain('CANARY')
     expect(world.api.requests).toHaveLength(1)
     await signInAt(browser, answer.json().loginUrl)
@@ -80,7 +83,10 @@ describe('a route that requires a scope the session lacks', () => {
     const browser = await signedIn(world)
     const answer = await browser.fetch('/api/strict/x')
     expect(answer.status).toBe(403)
-    expect(answer.json()).toMatchObject({ code: 'insufficient_scope', loginUrl: '/auth/login?scope=admin' })
+    expect(answer.json()).toMatchObject({
+      code: 'insufficient_scope',
+      loginUrl: '/auth/login?scope=admin&prompt=consent',
+    })
     expect(world.api.requests).toEqual([])
     world.as.behaviour.scope = undefined
     await signInAt(browser, answer.json().loginUrl)

@@ -1,6 +1,6 @@
 // A form with an address of its own: /orders/new?draft=1#note survives a sign-in, fragment included.
 import { element } from './element.ts'
-import { complaint } from './orders.ts'
+import { complaint, remedy } from './orders.ts'
 import type { PageContext, Part } from './page.ts'
 
 /** What `?draft=1` and so on begin with. */
@@ -27,7 +27,14 @@ export function newOrderPage({ session, go }: PageContext): Part {
       .catch(() => undefined)
     place.disabled = false
     if (answer?.ok) go('/orders')
-    else said.textContent = await complaint(answer)
+    else await tell(answer)
+  }
+
+  async function tell(answer: Response | undefined): Promise<void> {
+    const problem = await remedy(answer)
+    const ask = () => problem && session.client.login({ problem })
+    const allow = problem && element('button', { type: 'button', class: 'quiet', onclick: ask }, 'Allow it')
+    said.replaceChildren(await complaint(answer), ...(allow ? [' ', allow] : []))
   }
 
   const node = element(

@@ -1,4 +1,5 @@
 // Orders: the API that the demo calls.
+import type { Problem } from '../../src/client.ts'
 import { element } from './element.ts'
 import type { PageContext, Part } from './page.ts'
 
@@ -76,6 +77,15 @@ function line({ id, item, note, placedAt }: Order): HTMLElement {
       new Date(placedAt).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hour12: false }),
     ),
   )
+}
+
+/** What the session would have to be allowed for a call that was refused, if asking for it can help. */
+export async function remedy(answer: Response | undefined): Promise<Problem | undefined> {
+  const problem: Partial<Problem> | undefined = await answer
+    ?.clone()
+    .json()
+    .catch(() => undefined)
+  return problem?.loginUrl === undefined ? undefined : (problem as Problem)
 }
 
 /** What to tell about a call that did not work. */
