@@ -1,4 +1,4 @@
-// What sessions and users are called in the store: keyed hashes, from which nobody learns who they are.
+// What sessions, users and addresses are called in the store: keyed hashes, from which nobody learns who they are.
 import { LRUCache } from 'lru-cache'
 import { keyedHash, type Sealer } from './seal.ts'
 import type { Holding } from './session.ts'

@@ -1,7 +1,7 @@
 // The contract of a store: small shared state that forgets. Every implementation passes test/contract/store.ts.
 
 /**
- * Small shared state with time-outs, on which refresh coordination, one-use logins and ended sessions rest.
+ * Small shared state with time-outs, on which refresh coordination, one-use logins, ended sessions and limits rest.
  *
  * Values and keys are opaque text; callers seal what is secret and hash what is guessable. Times are in milliseconds.
  * What is unknown, expired or deleted is `undefined`; a rejected promise means only that the store cannot answer, and
