@@ -158,10 +158,10 @@ describe('while the store answers nothing', () => {
       for (const { browser } of [one, two]) {
         const start = performance.now()
         expect((await browser().fetch('/open')).status).toBe(200)
-        expect(performance.now() - start).toBeLessThan(3_000)
+        expect(performance.now() - start).toBeLessThan(4_000)
         const next = performance.now()
         expect(tally(await statusesOf(19, () => browser().fetch('/open')))).toEqual({ 200: 9, 429: 10 })
-        expect(performance.now() - next).toBeLessThan(1_500)
+        expect(performance.now() - next).toBeLessThan(5_000)
       }
       expect(one.logged('store.failed')).not.toEqual([])
     },

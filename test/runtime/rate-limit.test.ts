@@ -61,13 +61,12 @@ describe.each(stores)('limits of routes with %s', (_, open) => {
   })
 
   test('end with their window, and then begin anew', async () => {
-    const here = await world(limited({ per: 'session', requests: 2, window: '1s' }))
+    const here = await world(limited({ per: 'session', requests: 2, window: '2s' }))
     const browser = await signedIn(here)
-    const start = Date.now()
     expect(await statusesOf(3, () => browser.fetch('/api/x'))).toEqual([200, 200, 429])
-    expect((await browser.fetch('/api/x')).headers.get('retry-after')).toBe('1')
-    await passed(1_050, start)
-    expect(await statusesOf(3, () => browser.fetch('/api/x'))).toEqual([200, 200, 429])
+    expect((await browser.fetch('/api/x')).headers.get('retry-after')).toMatch(/^[12]$/)
+    await expect.poll(async () => (await browser.fetch('/api/x')).status).toBe(200)
+    expect(await statusesOf(2, () => browser.fetch('/api/x'))).toEqual([200, 429])
   })
 
   test('per session are for each session', async () => {
@@ -132,7 +131,7 @@ describe.each(stores)('limits of routes with %s', (_, open) => {
       socket.write(head('GET /api/x', fromPage), () => socket.destroy())
       const start = performance.now()
       expect((await here.browser().fetch('/api/x')).status).toBe(200)
-      expect(performance.now() - start).toBeLessThan(1_500)
+      expect(performance.now() - start).toBeLessThan(1_900)
     }
   })
 })

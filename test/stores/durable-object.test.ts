@@ -88,11 +88,11 @@ describe('a Durable Object of the store', () => {
 
   test('keeps nothing, not even an alarm, when all is over', async () => {
     const store = open()
-    await store.set('a', '1', 300)
-    await store.lease('a', 200)
-    await (await store.lease('a/b', 100))?.release()
-    await store.append('log', 'x', 300)
-    await store.count('b', 1, 300)
+    await store.set('a', '1', 1_000)
+    await store.lease('a', 900)
+    await (await store.lease('a/b', 800))?.release()
+    await store.append('log', 'x', 1_000)
+    await store.count('b', 1, 1_000)
     const objects = ['family a', 'family b', 'log log']
     for (const { alarmAt } of await Promise.all(objects.map(store.inspect))) {
       expect(alarmAt).toBeGreaterThan(Date.now() - 1_000)
