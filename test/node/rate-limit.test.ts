@@ -1,6 +1,7 @@
 // Limits of routes over several instances: counted together as long as there is a store between them, and each for itself
 // while it is away.
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { createClient } from 'redis'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { ConfigInput } from '../../src/config.ts'
@@ -166,6 +167,17 @@ describe('while the store answers nothing', () => {
       expect(one.logged('store.failed')).not.toEqual([])
     },
   )
+
+  test('(a locked SQLite file, which takes two seconds to say so) only a call now and then waits for it', async () => {
+    const path = join(await newFolder(), 'store.db')
+    const [one] = await startPair({ type: 'sqlite', path }, { per: 'address', requests: 20, window: '1h' })
+    const other = new DatabaseSync(path)
+    onTestFinished(() => other.close())
+    other.exec('BEGIN IMMEDIATE')
+    const start = performance.now()
+    expect(tally(await statusesOf(30, () => one.browser().fetch('/open')))).toEqual({ 200: 20, 429: 10 })
+    expect(performance.now() - start).toBeLessThan(10_000)
+  })
 
   test('who is known to be over the limit stays out', async () => {
     const redis = closeAfterTest(await startRedis())
