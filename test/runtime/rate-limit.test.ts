@@ -57,7 +57,7 @@ describe.each(stores)('limits of routes with %s', (_, open) => {
     for (const { headers } of [first, refused]) {
       expect([...headers.keys()].filter((name) => /limit|remaining|reset|quota/.test(name))).toEqual([])
     }
-    expect(here.logged('request.refused').map(({ reason }) => reason)).toContain('rate_limited')
+    await expect.poll(() => here.logged('request.refused').map(({ reason }) => reason)).toContain('rate_limited')
   })
 
   test('end with their window, and then begin anew', async () => {
