@@ -763,6 +763,11 @@ export const requirements: Record<string, Requirement> = {
     requirement: 'Is not polluted by names such as `__proto__` in queries, headers, cookies, JSON, metadata or claims',
     source: asvs('15.3.6'),
   },
+  R615: {
+    requirement:
+      'Lets no more calls through than the limit of a route says, however they are written and whatever address or session they pretend to; an IPv6 address counts as its /64',
+    source: asvs('2.4.1', '15.3.4'),
+  },
 
   R620: {
     requirement:

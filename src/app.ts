@@ -29,6 +29,7 @@ import type { Session } from './session/session.ts'
 import { createSessions } from './session/sessions.ts'
 import { createSpa } from './spa.ts'
 import { guarded } from './stores/guarded.ts'
+import { memoryStore } from './stores/memory.ts'
 import { cameInsecurely, clientAddressOf } from './upstream/client-address.ts'
 import { rateLimit } from './upstream/rate-limit.ts'
 import { canonicalTarget, routeMatcher } from './upstream/routes.ts'
@@ -93,6 +94,8 @@ export function createCoatcheck(
   const routes = routeMatcher(config.routes, config.providers[0]?.id)
   const clientAddress = clientAddressOf(config.trustedProxies)
   const scopes = optionalScopes(config)
+  const isShared = config.store.type !== 'memory'
+  const limit = rateLimit({ store, spare: memoryStore(now), names: isShared ? names : undefined, now })
   const api = createApi({
     config,
     platform,
@@ -101,7 +104,7 @@ export function createCoatcheck(
     answerCookies,
     scopes,
     clientAddress,
-    rateLimit: rateLimit(),
+    rateLimit: limit,
   })
   const login = createLogin({
     config,

@@ -57,12 +57,21 @@ const plainRoute = z.strictObject({
   websocket: notYet(false, 'websocket').default(false).describe('Whether WebSocket upgrades are forwarded.'),
   rateLimit: z
     .strictObject({
-      per: z.enum(['session', 'user', 'address']),
-      requests: z.int('must be a whole number').min(1, 'must be at least 1'),
-      window: timerDuration,
+      per: z
+        .enum(['session', 'user', 'address'])
+        .describe(
+          'Whose calls are counted together. An IPv6 address is its /64; whoever has no session is counted by address.',
+        ),
+      requests: z
+        .int('must be a whole number')
+        .min(1, 'must be at least 1')
+        .describe('Calls that are forwarded; further ones are answered 429.'),
+      window: timerDuration.describe('Begins with the first call, and then all begins anew.'),
     })
     .optional()
-    .describe('At most `requests` in each `window`, counted per session, user or client address.'),
+    .describe(
+      'At most `requests` in each `window`, for this route alone. Instances count together in their `store`, with `memory` each for itself.',
+    ),
   allowIps: z.array(network, 'must be a list').default([]).describe('Only these networks may call; empty allows all.'),
   denyIps: z.array(network, 'must be a list').default([]).describe('These networks may not call.'),
 })

@@ -57,7 +57,10 @@ function instance(store: Store, storage: Storage): Instance {
         allowInsecureRequests: true,
       },
     ],
-    routes: [{ path: '/api', upstream, token: 'user' }],
+    routes: [
+      { path: '/api', upstream, token: 'user' },
+      { path: '/api/rare', upstream, token: 'user', rateLimit: { per: 'user', requests: 2, window: '1h' } },
+    ],
   }
   const app = createCoatcheck(config, {
     platform: (read) => ({
@@ -134,6 +137,11 @@ async function roundTrips(storage: Storage): Promise<string[][]> {
   await step('first call of another session there', () => send(two, other, '/api/orders/b'))
   await call(two, jar)
   await step('50 calls within the next half second', () => burst(two, jar, 50))
+  await step('a call of a route with a limit', () => send(two, jar, '/api/rare'))
+  await send(two, jar, '/api/rare')
+  await step('50 calls of it that are over the limit', () =>
+    Promise.allSettled(Array.from({ length: 50 }, () => send(two, new Map(jar), '/api/rare'))),
+  )
   await step('calls for ten seconds, twenty each second', async () => {
     for (let time = 0; time < 10_000; time += 50) {
       clock.ahead += 50

@@ -75,6 +75,10 @@ export function countingStore(store: Store): CountingStore {
       note('since', `log ${log}`)
       return store.since(log, cursor)
     },
+    async count(key, points, ttl) {
+      note('count', key)
+      return store.count(key, points, ttl)
+    },
     healthy: () => store.healthy(),
 
     told: () => [...counts].map(([name, count]) => `${name} ${count}`).join(', ') || 'none',

@@ -1,4 +1,4 @@
-// What sessions and users are called in the store: keyed hashes, from which nobody learns who they are.
+// What sessions, users and addresses are called in the store: keyed hashes, from which nobody learns who they are.
 import { LRUCache } from 'lru-cache'
 import { keyedHash, type Sealer } from './seal.ts'
 import type { Holding } from './session.ts'
@@ -9,6 +9,8 @@ export interface SessionNames {
   readonly family: string
   /** Names under which its end may be announced: its own, its session's at the provider, its user's. */
   readonly marks: readonly string[]
+  /** What its user is called by the newest session key. */
+  readonly user: string
 }
 
 export interface Names {
@@ -20,6 +22,10 @@ export interface Names {
   user(issuer: string, subject: string): Promise<readonly string[]>
   /** Names of a session at an authorization server: its issuer and `sid`. */
   providerSession(issuer: string, sid: string): Promise<readonly string[]>
+  /** What is known of a caller by the address alone, by the newest session key. */
+  address(address: string): Promise<string>
+  /** A limit that calls are counted against, by the newest session key. */
+  limit(description: string): Promise<string>
 }
 
 /** Names are for telling apart, not for secrecy of their own: half a hash will do. Characters, 6 bits each. */
@@ -39,18 +45,23 @@ export function createNames(sealer: Sealer): Names {
   const hashed = async (kind: string, text: string) =>
     (await sealer.hashes(kind, text)).map((hash) => `${kind}-${hash.slice(0, nameLength)}`)
 
+  const newest = async (kind: string, text: string) => `${(await hashed(kind, text))[0]}`
+
   const names: Names = {
     family: (sessionId) => families.get(sessionId) ?? makeFamily(sessionId),
     of: (holding) => known.get(holding) ?? name(holding),
     user: (issuer, subject) => hashed('u', JSON.stringify([issuer, subject])),
     providerSession: (issuer, sid) => hashed('p', JSON.stringify([issuer, sid])),
+    address: (address) => newest('a', address),
+    limit: (description) => newest('l', description),
   }
 
   async function name(holding: Holding): Promise<SessionNames> {
     const { id, issuer, subject, providerSession } = holding
     const family = await names.family(id)
     const atProvider = providerSession === undefined ? [] : await names.providerSession(issuer, providerSession)
-    const made = { family, marks: [family, ...atProvider, ...(await names.user(issuer, subject))] }
+    const user = await names.user(issuer, subject)
+    const made = { family, marks: [family, ...atProvider, ...user], user: `${user[0]}` }
     known.set(holding, made)
     return made
   }

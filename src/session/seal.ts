@@ -39,6 +39,9 @@ export interface Sealer {
 /** How many opened seals are remembered, and how many bytes of seal and content together. */
 const remembered = { max: 20_000, maxSize: 64 * 1_024 * 1_024 }
 
+/** How many keyed hashes are remembered for each ring. */
+const rememberedHashes = 10_000
+
 /** The tail of a seal is its own MAC: as a key it is short and as distinct as the whole. */
 const tailLength = 46
 
@@ -63,6 +66,7 @@ interface Remembered {
  */
 export function createSealer(keys: readonly SessionKey[], context: string, now: () => number): Sealer {
   let ring = ringOf(keys, context)
+  let hashes = hashesOf(ring)
   const opened = new LRUCache<string, Remembered>({
     ...remembered,
     sizeCalculation: ({ text }) => text.length * 3 + 500,
@@ -98,12 +102,10 @@ export function createSealer(keys: readonly SessionKey[], context: string, now: 
       if (known?.purpose !== purpose || known.half !== half || known.text !== text) return open(purpose, text, half)
       return known.opened.expiresAt > now() ? known.opened : { failure: 'expired' }
     },
-    async hashes(label, text) {
-      const keys = await ring('hash')
-      return Promise.all(keys.map(({ password }) => keyedHash(password, `${label}\0${text}`)))
-    },
+    hashes: (label, text) => hashes(`${label}\0${text}`),
     reload(next) {
       ring = ringOf(next, context)
+      hashes = hashesOf(ring)
       opened.clear()
     },
   }
@@ -113,6 +115,17 @@ export function createSealer(keys: readonly SessionKey[], context: string, now: 
 interface Password {
   readonly id: number
   readonly password: string
+}
+
+/** Hashes by every key of a ring; those of the texts that were asked for last are remembered. */
+function hashesOf(ring: ReturnType<typeof ringOf>): (text: string) => Promise<readonly string[]> {
+  const known = new LRUCache<string, readonly string[]>({ max: rememberedHashes })
+  return async (text) => {
+    const made =
+      known.get(text) ?? (await Promise.all((await ring('hash')).map(({ password }) => keyedHash(password, text))))
+    known.set(text, made)
+    return made
+  }
 }
 
 /** The passwords of a ring for one use, newest first; worked out once. */

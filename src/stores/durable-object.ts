@@ -1,7 +1,7 @@
 // A store for Cloudflare Workers: a Durable Object for each family and each log, reached from every location.
 import { DurableObject } from 'cloudflare:workers'
 import { inTime, lifetime, pageSize } from './patience.ts'
-import { familyOf, type Lease, type LogPage, type Store } from './store.ts'
+import { type Count, familyOf, type Lease, type LogPage, type Store } from './store.ts'
 import { createWaiting } from './waiting.ts'
 
 /** After this somebody who waits looks again in any case: an object that is moved forgets who waits. Milliseconds. */
@@ -17,6 +17,12 @@ interface Kept {
   readonly until: number
 }
 
+interface KeptCount {
+  readonly total: number
+  /** Milliseconds since 1970. */
+  readonly until: number
+}
+
 interface KeptLease {
   readonly fence: number
   /** When it is over, by its time. */
@@ -25,8 +31,8 @@ interface KeptLease {
 }
 
 /**
- * One family of keys, or one log. What is kept is `v` values, `l` leases and `e` log entries, each with the time when it
- * is over; an alarm clears that away, and an object that keeps nothing any more ceases to exist.
+ * One family of keys, or one log. What is kept is `v` values, `l` leases, `c` counters and `e` log entries, each with the
+ * time when it is over; an alarm clears that away, and an object that keeps nothing any more ceases to exist.
  */
 export class SessionObject extends DurableObject {
   readonly #waiting = createWaiting()
@@ -103,13 +109,20 @@ export class SessionObject extends DurableObject {
     return { entries, cursor: last }
   }
 
+  async count(key: string, points: number, ttl: number): Promise<Count> {
+    const now = Date.now()
+    const { total, until } = this.#fresh<KeptCount>(`c${key}`) ?? { total: 0, until: now + lifetime(ttl) }
+    await this.#keep<KeptCount>(`c${key}`, { total: total + points, until })
+    return { total: total + points, milliseconds: until - now }
+  }
+
   async alarm(): Promise<void> {
     const { storage } = this.ctx
     this.#hasAlarm = false
     const now = Date.now()
     const over: string[] = []
     let last = 0
-    for (const [name, { until }] of storage.kv.list<Kept | KeptLease>()) {
+    for (const [name, { until }] of storage.kv.list<Kept | KeptLease | KeptCount>()) {
       if (until <= now) over.push(name)
       else last = Math.max(last, until)
     }
@@ -207,6 +220,7 @@ export function durableObjectStore(namespace: DurableObjectNamespace): Store {
       await inTime(object(`log ${log}`).append(entry, ttl))
     },
     since: (log, cursor) => inTime(object(`log ${log}`).since(cursor)),
+    count: (key, points, ttl) => inTime(family(key).count(key, points, ttl)),
     healthy: () =>
       inTime(object('healthy').write('healthy', '', 1_000, false)).then(
         () => true,

@@ -32,6 +32,7 @@ export function guarded(store: Store, { log, now }: { log: Log; now: () => numbe
     changed: (key, timeout) => store.changed(key, timeout).catch(failed),
     append: (log, entry, ttl) => store.append(log, entry, ttl).catch(failed),
     since: (log, cursor) => store.since(log, cursor).catch(failed),
+    count: (key, points, ttl) => store.count(key, points, ttl).catch(failed),
     healthy: () => store.healthy().catch(() => false),
   }
 }

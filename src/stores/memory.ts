@@ -1,11 +1,13 @@
 // A store for one process (or one Workers isolate). Nothing survives a restart.
 import { LRUCache } from 'lru-cache'
-import { pageSize } from './patience.ts'
+import { lifetime, pageSize } from './patience.ts'
 import type { Lease, Store } from './store.ts'
 import { createWaiting } from './waiting.ts'
 
 /** Beyond this the entries that were not used for longest are forgotten, so that nobody can fill the memory. Bytes. */
 const capacity = 128 * 1_024 * 1_024
+/** The same for counters, which have room of their own: whoever is counted often must not push out anything else. Bytes. */
+const counterCapacity = 32 * 1_024 * 1_024
 /** What an entry takes besides its text, roughly. Bytes. */
 const overhead = 200
 
@@ -19,6 +21,12 @@ export function memoryStore(now: () => number = Date.now): Store {
   const values = new LRUCache<string, string>({
     maxSize: capacity,
     sizeCalculation: (value, key) => value.length + key.length + overhead,
+    perf: { now },
+    ttlResolution: 0,
+  })
+  const counters = new LRUCache<string, { total: number; until: number }>({
+    maxSize: counterCapacity,
+    sizeCalculation: (_, key) => key.length + overhead,
     perf: { now },
     ttlResolution: 0,
   })
@@ -95,6 +103,14 @@ export function memoryStore(now: () => number = Date.now): Store {
         entries: page.map(({ entry }) => entry),
         cursor: String(page.at(-1)?.at ?? after),
       }
+    },
+    async count(key, points, ttl) {
+      const time = now()
+      const known = counters.get(key)
+      const counter = known && known.until > time ? known : { total: 0, until: time + lifetime(ttl) }
+      counter.total += points
+      if (counter !== known) counters.set(key, counter, { ttl: lifetime(ttl) })
+      return { total: counter.total, milliseconds: counter.until - time }
     },
     async healthy() {
       return true

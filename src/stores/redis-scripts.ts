@@ -60,6 +60,17 @@ redis.call('PUBLISH', ARGV[2], '')
 return 1
 `
 
+/** Adds ARGV points to a counter, which ends ARGV ttl after it began; returns what it stands at and what is left of it. */
+export const count = `
+local total = redis.call('INCRBY', KEYS[1], ARGV[1])
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 then
+  left = tonumber(ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], left)
+end
+return { total, left }
+`
+
 /** Adds ARGV entry for ARGV ttl to a stream, and clears away the oldest that are over: more than it can leave behind. */
 export const append = `${microseconds}
 for _, one in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 16)) do

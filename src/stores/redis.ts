@@ -195,6 +195,12 @@ export function redisStore(url: string, { prefix = 'coatcheck', tell = () => {} 
       return { entries, cursor: last }
     },
 
+    async count(key, points, ttl) {
+      const answer = await ask((to) => to.count(name.counter(key), String(points), String(lifetime(ttl))))
+      const [total, milliseconds] = answer as [number, number]
+      return { total, milliseconds }
+    },
+
     // A replica, or a Redis that is full, still answers reads: only a write proves anything.
     healthy: () =>
       ask((to) => to.put(`${prefix}:healthy`, '', '1000', `${prefix}:healthy`, '')).then(
@@ -248,6 +254,7 @@ function createClient(library: Library, url: string) {
       release: script(scripts.release),
       append: script(scripts.append),
       since: script(scripts.since),
+      count: script(scripts.count),
     },
   })
 }
@@ -275,6 +282,7 @@ function namesWith(prefix: string) {
   }
   return {
     value: (key: string) => `${prefix}:${tagged(key)}`,
+    counter: (key: string) => `${prefix}:count:${tagged(key)}`,
     lease: (key: string) => `${prefix}:lease:${tagged(key)}`,
     channel: (key: string) => `${prefix}:changed:${tagged(key)}`,
     log: (log: string) => `${prefix}:log:${tagged(log)}`,

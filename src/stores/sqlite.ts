@@ -1,7 +1,7 @@
 // A store for all processes of one machine, in a file that survives restarts. Node's own SQLite, nothing to install.
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { answerTime, lifetime, pageSize } from './patience.ts'
-import { isLocked, openDatabase } from './sqlite-file.ts'
+import { isLocked, openDatabase, waitForDisk } from './sqlite-file.ts'
 import type { Lease, OpenStore } from './store.ts'
 import { createWaiting } from './waiting.ts'
 
@@ -17,6 +17,8 @@ const longestWait = 250
 /** A call that waits for its transaction. */
 interface Job {
   run(): unknown
+  /** Whether what it writes must outlast a loss of power. */
+  readonly mustLast: boolean
   resolve(value: unknown): void
   reject(error: unknown): void
   /** By `performance.now()`. */
@@ -34,7 +36,7 @@ export function sqliteStore(path: string, now: () => number = Date.now): OpenSto
   const begin = db.prepare('BEGIN IMMEDIATE')
   const commit = db.prepare('COMMIT')
   const rollback = db.prepare('ROLLBACK')
-  const count = db.prepare('UPDATE counter SET number = number + 1 RETURNING number')
+  const nextNumber = db.prepare('UPDATE counter SET number = number + 1 RETURNING number')
   const select = db.prepare('SELECT value FROM entries WHERE key = ? AND until > ?')
   const put = db.prepare('INSERT OR REPLACE INTO entries (key, value, number, until) VALUES (?, ?, ?, ?)')
   const remove = db.prepare('DELETE FROM entries WHERE key = ?')
@@ -42,10 +44,15 @@ export function sqliteStore(path: string, now: () => number = Date.now): OpenSto
   const take = db.prepare('INSERT OR REPLACE INTO leases (key, fence, until) VALUES (?, ?, ?)')
   const release = db.prepare('DELETE FROM leases WHERE key = ? AND fence = ?')
   const add = db.prepare('INSERT INTO logs (name, number, entry, until) VALUES (?, ?, ?, ?)')
+  const count = db.prepare(
+    `INSERT INTO counts (key, total, until) VALUES (?1, ?2, ?3) ON CONFLICT (key) DO UPDATE SET
+      total = CASE WHEN until > ?4 THEN total + ?2 ELSE ?2 END, until = CASE WHEN until > ?4 THEN until ELSE ?3 END
+      RETURNING total, until`,
+  )
   const page = db.prepare(
     `SELECT number, entry FROM logs WHERE name = ? AND number > ? AND until > ? ORDER BY number LIMIT ${pageSize}`,
   )
-  const forget = ['entries', 'leases', 'logs'].map((table) => {
+  const forget = ['entries', 'leases', 'logs', 'counts'].map((table) => {
     const key = table === 'logs' ? 'name, number' : 'key'
     return db.prepare(
       `DELETE FROM ${table} WHERE (${key}) IN (SELECT ${key} FROM ${table} WHERE until <= ? ORDER BY until LIMIT ?)`,
@@ -63,15 +70,16 @@ export function sqliteStore(path: string, now: () => number = Date.now): OpenSto
   let poll: ReturnType<typeof setInterval> | undefined
   let working: Promise<void> | undefined
   let isClosed = false
+  let isPatient = true
 
-  const next = () => Number(count.get()?.number)
+  const next = () => Number(nextNumber.get()?.number)
 
   /** Runs `run` in a transaction, soon, together with others. */
-  function write<T>(run: () => T): Promise<T> {
+  function write<T>(run: () => T, mustLast = true): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (isClosed) return reject(new Error('The store is closed'))
       const settle = resolve as (value: unknown) => void
-      jobs.push({ run, resolve: settle, reject, deadline: performance.now() + answerTime })
+      jobs.push({ run, mustLast, resolve: settle, reject, deadline: performance.now() + answerTime })
       working ??= work()
       return undefined
     })
@@ -100,6 +108,9 @@ export function sqliteStore(path: string, now: () => number = Date.now): OpenSto
   }
 
   function transact(batch: readonly Job[]): unknown[] {
+    const mustLast = batch.some((job) => job.mustLast)
+    if (mustLast !== isPatient) waitForDisk(db, mustLast)
+    isPatient = mustLast
     begin.run()
     try {
       const results = batch.map(({ run }) => run())
@@ -213,6 +224,13 @@ export function sqliteStore(path: string, now: () => number = Date.now): OpenSto
       const rows = await read(() => page.all(log, Number(cursor), now()))
       return { entries: rows.map(({ entry }) => String(entry)), cursor: String(rows.at(-1)?.number ?? cursor) }
     },
+
+    count: (key, points, ttl) =>
+      write(() => {
+        const time = now()
+        const { total, until } = count.get(key, points, time + lifetime(ttl), time) ?? {}
+        return { total: Number(total), milliseconds: Number(until) - time }
+      }, false),
 
     // A disk that is full still answers reads: only a write proves anything.
     healthy: () =>

@@ -1,7 +1,7 @@
 // The contract of a store: small shared state that forgets. Every implementation passes test/contract/store.ts.
 
 /**
- * Small shared state with time-outs, on which refresh coordination, one-use logins and ended sessions rest.
+ * Small shared state with time-outs, on which refresh coordination, one-use logins, ended sessions and limits rest.
  *
  * Values and keys are opaque text; callers seal what is secret and hash what is guessable. Times are in milliseconds.
  * What is unknown, expired or deleted is `undefined`; a rejected promise means only that the store cannot answer, and
@@ -49,6 +49,13 @@ export interface Store {
    */
   since(log: string, cursor: string): Promise<LogPage>
 
+  /**
+   * Adds `points` to the counter called `key`, which is forgotten `ttl` after the first of its counts, whatever is added
+   * meanwhile. Atomic: of many callers each is told another total. A counter may be forgotten early when there are very
+   * many, or when the machine fails; counting is all it is good for.
+   */
+  count(key: string, points: number, ttl: number): Promise<Count>
+
   /** Whether the store can answer now. */
   healthy(): Promise<boolean>
 }
@@ -64,6 +71,14 @@ export interface LogPage {
   readonly entries: readonly string[]
   /** Ask again with this. When `entries` is empty there is nothing more for now. */
   readonly cursor: string
+}
+
+/** What a counter stands at. */
+export interface Count {
+  /** All points so far, the latest included. */
+  readonly total: number
+  /** Until the counter is forgotten. */
+  readonly milliseconds: number
 }
 
 /** The right to be the only one, for a while. */

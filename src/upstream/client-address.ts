@@ -25,6 +25,24 @@ export function clientAddressOf(trustedProxies: readonly Network[]): ClientAddre
   }
 }
 
+/**
+ * Whom an address stands for where callers are counted: an IPv4 address, or the /64 of an IPv6 address. That much every
+ * subscriber has (RFC 4291, section 2.5.4; RFC 6177), to take another address in for every call. IPv4 inside IPv6 is IPv4.
+ */
+export function networkOf(address: string | undefined): string {
+  if (address === undefined || !ipaddr.isValid(address)) return 'unknown'
+  const parsed = ipaddr.process(address)
+  if (!(parsed instanceof ipaddr.IPv6)) return parsed.toString()
+  const { parts } = parsed
+  // What a translator makes of IPv4 (RFC 6052, RFC 7915) is all in one /64.
+  const isTranslated = ['rfc6052', 'rfc6145'].includes(parsed.range())
+  if (isTranslated) return new ipaddr.IPv4(parsed.toByteArray().slice(12)).toString()
+  return `${parts
+    .slice(0, 4)
+    .map((part) => part.toString(16))
+    .join(':')}::/64`
+}
+
 /** Whether a trusted proxy says that the browser came to it over plain http. */
 export function cameInsecurely({ peer, headers }: Exchange, trustedProxies: readonly Network[]): boolean {
   if (!isWithin(peer, trustedProxies)) return false

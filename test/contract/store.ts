@@ -129,9 +129,9 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
 
     test('renew() holds on', async () => {
       const store = await open()
-      const lease = await store.lease('a', 60)
+      const lease = await store.lease('a', 500)
       expect(await lease?.renew(60_000)).toBe(true)
-      await passed(80)
+      await passed(520)
       expect(await store.lease('a', 60_000)).toBeUndefined()
     })
 
@@ -223,6 +223,66 @@ export function describeStore(name: string, open: () => Promise<Store>): void {
       await store.append('log', 'long', 60_000)
       expect((await read(store)).entries).not.toContain('short')
       expect((await read(store)).entries).toContain('long')
+    })
+  })
+
+  describe(`${name}: count()`, () => {
+    test('adds up, and tells how long that counts', async () => {
+      const store = await open()
+      expect((await store.count('a', 1, 60_000)).total).toBe(1)
+      const { total, milliseconds } = await store.count('a', 5, 60_000)
+      expect(total).toBe(6)
+      expect(milliseconds).toBeGreaterThan(50_000)
+      expect(milliseconds).toBeLessThanOrEqual(60_000)
+      expect((await store.count('b', 1, 60_000)).total).toBe(1)
+    })
+
+    test('tells each of many callers another total', async () => {
+      const store = await open()
+      const counts = await Promise.all(Array.from({ length: 50 }, () => store.count('a', 1, 60_000)))
+      const totals = counts.map(({ total }) => total).sort((one, other) => one - other)
+      expect(totals).toEqual(Array.from({ length: 50 }, (_, at) => at + 1))
+    })
+
+    test('begins anew when the time since the first count is over, however often was counted since', async () => {
+      const store = await open()
+      const start = performance.now()
+      const first = await store.count('a', 1, 1_000)
+      let last = await store.count('a', 1, 1_000)
+      expect(last.total).toBe(2)
+      expect(last.milliseconds).toBeLessThanOrEqual(first.milliseconds)
+      while (last.total !== 1) {
+        await passed(10)
+        last = await store.count('a', 1, 1_000)
+      }
+      expect(performance.now() - start).toBeGreaterThan(990)
+      expect(last.milliseconds).toBeGreaterThan(900)
+    })
+
+    test('counts for any length of time: a fraction of a millisecond, a year', async () => {
+      const store = await open()
+      await store.count('a', 1, 0.5)
+      await passed(20)
+      expect((await store.count('a', 1, 0.5)).total).toBe(1)
+      const year = 365 * 86_400_000
+      expect((await store.count('b', 1, year + 0.5)).milliseconds).toBeGreaterThan(year - 60_000)
+    })
+
+    test('is one thing, a value and a lease of the same name are others', async () => {
+      const store = await open()
+      await store.set('a', '7', 60_000)
+      await store.lease('a', 60_000)
+      expect((await store.count('a', 1, 60_000)).total).toBe(1)
+      await store.delete('a')
+      expect((await store.count('a', 1, 60_000)).total).toBe(2)
+      expect(await store.get('a')).toBeUndefined()
+    })
+
+    test('takes any key', async () => {
+      const store = await open()
+      const keys = ['', '/', 'a', 'a/', 'a/b', '{a}/b', 'a:b', 'a b\n"\'%;\u{1f9e5}', '__proto__']
+      const counts = await Promise.all(keys.map((key, at) => store.count(key, at + 1, 60_000)))
+      expect(counts.map(({ total }) => total)).toEqual(keys.map((_, at) => at + 1))
     })
   })
 

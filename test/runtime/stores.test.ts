@@ -1,15 +1,9 @@
 // The shared store of this runtime, behind everything that uses it.
-import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { ConfigInput } from '../../src/config.ts'
 import { runtime, startWorld } from '../support/coatcheck.ts'
-import { fileWith } from '../support/command.ts'
+import { sharedStore } from '../support/shared-store.ts'
 import { passed } from '../support/time.ts'
-
-const sharedStore = async () =>
-  runtime === 'workerd'
-    ? { type: 'durable-object' as const, binding: 'SESSIONS' }
-    : { type: 'sqlite' as const, path: join(dirname(await fileWith('')), 'store.db') }
 
 test('a session begins, is refreshed once for twenty requests at a time, and ends, with a shared store', async () => {
   const world = await startWorld({ store: await sharedStore() })

@@ -153,6 +153,7 @@ export function createStore({ clock, random, latency, note, onPut, onEnding }: S
             onEnding(entry)
           }),
         since: (log, cursor) => call(who, 'since', () => inner.since(log, cursor)),
+        count: (key, points, ttl) => call(who, 'count', () => inner.count(key, points, ttl)),
         healthy: async () => true,
       }
     },

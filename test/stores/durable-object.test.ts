@@ -51,7 +51,7 @@ function ask(url: string, body: object): Promise<any> {
 /** The store in the Worker, with objects of its own. */
 function open(world: string = randomUUID(), at = workerd) {
   const call = (method: string, ...args: unknown[]) => ask(at.url, { world, method, args })
-  const names = ['get', 'set', 'add', 'delete', 'changed', 'append', 'since', 'healthy'] as const
+  const names = ['get', 'set', 'add', 'delete', 'changed', 'append', 'since', 'count', 'healthy'] as const
   const calls = Object.fromEntries(names.map((name) => [name, (...args: unknown[]) => call(name, ...args)]))
   const store = {
     ...calls,
@@ -79,19 +79,21 @@ describe('a Durable Object of the store', () => {
     await store.set('session:1/b', '1', 60_000)
     await store.lease('session:1/a', 60_000)
     await store.set('session:2/a', '1', 60_000)
+    await store.count('session:2/a', 1, 60_000)
     await store.append('session:1', 'x', 60_000)
     expect((await store.inspect('family session:1')).names).toEqual(['lsession:1/a', 'vsession:1/a', 'vsession:1/b'])
-    expect((await store.inspect('family session:2')).names).toEqual(['vsession:2/a'])
+    expect((await store.inspect('family session:2')).names).toEqual(['csession:2/a', 'vsession:2/a'])
     expect((await store.inspect('log session:1')).names).toHaveLength(1)
   })
 
   test('keeps nothing, not even an alarm, when all is over', async () => {
     const store = open()
-    await store.set('a', '1', 300)
-    await store.lease('a', 200)
-    await (await store.lease('a/b', 100))?.release()
-    await store.append('log', 'x', 300)
-    const objects = ['family a', 'log log']
+    await store.set('a', '1', 1_000)
+    await store.lease('a', 900)
+    await (await store.lease('a/b', 800))?.release()
+    await store.append('log', 'x', 1_000)
+    await store.count('b', 1, 1_000)
+    const objects = ['family a', 'family b', 'log log']
     for (const { alarmAt } of await Promise.all(objects.map(store.inspect))) {
       expect(alarmAt).toBeGreaterThan(Date.now() - 1_000)
     }
@@ -151,7 +153,7 @@ describe('a Durable Object of the store', () => {
     expect(performance.now() - start).toBeLessThan(1_000)
   })
 
-  test('keeps values, leases and logs over a restart', async () => {
+  test('keeps values, leases, counters and logs over a restart', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'coatcheck-objects-'))
     onTestFinished(() => rm(folder, { recursive: true }))
     const world = randomUUID()
@@ -160,6 +162,7 @@ describe('a Durable Object of the store', () => {
     await store.set('a', '1', 60_000)
     await store.append('log', 'one', 60_000)
     const lease = await store.lease('a', 60_000)
+    await store.count('a', 2, 60_000)
     await before.close()
 
     const after = await start(folder)
@@ -167,6 +170,7 @@ describe('a Durable Object of the store', () => {
     const again = open(world, after)
     expect(await again.get('a')).toBe('1')
     expect(await again.lease('a', 60_000)).toBeUndefined()
+    expect((await again.count('a', 1, 60_000)).total).toBe(3)
     expect(lease?.fence).toBeGreaterThan(0)
     expect((await again.since('log', '')).entries).toEqual(['one'])
   })
@@ -179,6 +183,7 @@ describe('a Durable Object of the store', () => {
       store.set('a', '1', 60_000),
       store.lease('a', 60_000),
       store.append('log', 'x', 60_000),
+      store.count('a', 1, 60_000),
     ]
     for (const call of await Promise.allSettled(calls)) expect(call.status).toBe('rejected')
     expect(await store.healthy()).toBe(false)

@@ -58,6 +58,14 @@ describe('two machines with one Redis', () => {
     }
   })
 
+  test('count together, and lose nothing', async () => {
+    const [here, there] = two()
+    const counts = await Promise.all(
+      Array.from({ length: 200 }, (_, at) => (at % 2 ? here : there).count('a', 1, 60_000)),
+    )
+    expect(new Set(counts.map(({ total }) => total))).toEqual(new Set(Array.from({ length: 200 }, (_, at) => at + 1)))
+  })
+
   test('wake who waits in the other at once, from the second time on without a new subscription', async () => {
     const [here, there] = two()
     await there.set('a', '0', 60_000)
@@ -111,8 +119,10 @@ describe('what a Redis store keeps', () => {
     await store.set('}{/x', '1', 60_000)
     await store.set('/x', '1', 60_000)
     await store.append('ended', 'x', 60_000)
+    await store.count('session:1/limit', 1, 60_000)
     const names = (await redis.keys(`${prefix}:*`)).map((name) => name.slice(prefix.length)).sort()
     expect(names).toEqual([
+      ':count:{session:1}:limit',
       ':lease:{session:1}:holding',
       ':log:{ended}',
       ':{%7D%7B}:x',
@@ -131,8 +141,17 @@ describe('what a Redis store keeps', () => {
     await lease?.renew(60_000)
     await lease?.release()
     await store.append('log', '1', 60_000)
+    for (let at = 0; at < 3; at++) await store.count('a', 1, 60_000)
     await store.healthy()
     for (const name of await redis.keys(`${prefix}:*`)) expect(await redis.pTTL(name)).toBeGreaterThan(0)
+  })
+
+  test('counts on with a time limit where a counter has lost its own', async () => {
+    const prefix = newPrefix()
+    const [store, redis] = [open(prefix), await plainClient()]
+    await redis.set(`${prefix}:count:{a}`, '41')
+    expect(await store.count('a', 1, 60_000)).toEqual({ total: 42, milliseconds: 60_000 })
+    expect(await redis.pTTL(`${prefix}:count:{a}`)).toBeGreaterThan(50_000)
   })
 
   test('forgets entries of a log one by one, and never those that live longer', async () => {
@@ -170,10 +189,12 @@ describe('what a Redis store keeps', () => {
     await redis.lPush(`${prefix}:{a}`, 'x')
     await redis.set(`${prefix}:lease:{a}`, 'x')
     await redis.set(`${prefix}:log:{a}`, 'x')
+    await redis.set(`${prefix}:count:{a}`, 'x')
     await expect(store.get('a')).rejects.toThrow('WRONGTYPE')
     await expect(store.lease('a', 60_000)).rejects.toThrow('WRONGTYPE')
     await expect(store.append('a', 'x', 60_000)).rejects.toThrow('WRONGTYPE')
     await expect(store.since('a', '')).rejects.toThrow('WRONGTYPE')
+    await expect(store.count('a', 1, 60_000)).rejects.toThrow('not an integer')
     await expect(store.since('b', 'no cursor')).rejects.toThrow()
     expect(await store.healthy()).toBe(true)
     await redis.hSet(`${prefix}:lease:{b}`, { fence: 'x', until: 'y' })
@@ -200,6 +221,7 @@ describe('a Redis that is away', () => {
     store.lease('a', 60_000),
     store.append('log', 'x', 60_000),
     store.since('log', ''),
+    store.count('a', 1, 60_000),
   ]
 
   test('makes calls reject at once, and is found again when it is back', async () => {

@@ -46,6 +46,19 @@ describe('two processes with one SQLite store', () => {
     }
   })
 
+  test('count together, and lose nothing', async () => {
+    const path = await newFile()
+    const [here, one, two] = [open(path), await startStoreProcess(path), await startStoreProcess(path)]
+    const counts = await Promise.all(
+      Array.from({ length: 50 }, () => [
+        here.count('a', 1, 60_000),
+        one.call('count', 'a', 1, 60_000),
+        two.call('count', 'a', 1, 60_000),
+      ]).flat(),
+    )
+    expect(new Set(counts.map(({ total }) => total))).toEqual(new Set(Array.from({ length: 150 }, (_, at) => at + 1)))
+  })
+
   test('lose no entry of a log that both write', async () => {
     const path = await newFile()
     const [here, there] = [open(path), await startStoreProcess(path)]
@@ -133,11 +146,12 @@ describe('two processes with one SQLite store', () => {
 })
 
 describe('the file of an SQLite store', () => {
-  test('keeps values, leases, logs and fences over a restart', async () => {
+  test('keeps values, leases, counters, logs and fences over a restart', async () => {
     const path = await newFile()
     const before = sqliteStore(path)
     await before.set('a', '1', 60_000)
     await before.append('log', 'one', 60_000)
+    await before.count('a', 2, 60_000)
     const { cursor } = await before.since('log', '')
     const held = await before.lease('held', 60_000)
     const free = await before.lease('free', 60_000)
@@ -146,6 +160,7 @@ describe('the file of an SQLite store', () => {
 
     const after = open(path)
     expect(await after.get('a')).toBe('1')
+    expect((await after.count('a', 1, 60_000)).total).toBe(3)
     expect(await after.lease('held', 60_000)).toBeUndefined()
     expect((await after.lease('free', 60_000))?.fence).toBeGreaterThan(Math.max(free?.fence ?? 0, held?.fence ?? 0))
     await after.append('log', 'two', 60_000)
@@ -169,13 +184,27 @@ describe('the file of an SQLite store', () => {
           await store.set(`${round} ${at}`, 'x'.repeat(100), 1_000)
           await store.lease(`${round} ${at}`, 1_000)
           await store.append('log', 'x'.repeat(100), 1_000)
+          await store.count(`${round} ${at}`, 1, 1_000)
         }),
       )
     }
     const db = closeAfterTest(Object.assign(new DatabaseSync(path), { close: async () => {} }))
-    for (const table of ['entries', 'leases', 'logs']) {
+    for (const table of ['entries', 'leases', 'logs', 'counts']) {
       expect(db.prepare(`SELECT count(*) AS rows FROM ${table}`).get()?.rows).toBeLessThanOrEqual(400)
     }
+  })
+
+  test('that was made before there were counters gets room for them', async () => {
+    const path = await newFile()
+    const before = sqliteStore(path)
+    await before.set('a', '1', 60_000)
+    await before.close()
+    const db = new DatabaseSync(path)
+    db.exec('DROP TABLE counts')
+    db.close()
+    const after = open(path)
+    expect((await after.count('a', 1, 60_000)).total).toBe(1)
+    expect(await after.get('a')).toBe('1')
   })
 
   test.each<[string, (path: string) => void, RegExp]>([
@@ -279,12 +308,22 @@ describe('an SQLite store that another process keeps locked', () => {
       store.set('b', '2', 60_000),
       store.lease('c', 60_000),
       store.append('log', 'x', 60_000),
+      store.count('d', 1, 60_000),
     ])
     clearInterval(ticking)
-    expect(writes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
+    expect(writes.map(({ status }) => status)).toEqual(Array(4).fill('rejected'))
     expect(await store.healthy()).toBe(false)
     expect(performance.now() - start).toBeLessThan(5_500)
     expect(longest).toBeLessThan(1_500)
+  })
+
+  test('rejects counting within about two seconds when nothing else is asked, and counts again without the lock', async () => {
+    const { store, other } = await locked()
+    const start = performance.now()
+    await expect(store.count('a', 1, 60_000)).rejects.toThrow()
+    expect(performance.now() - start).toBeLessThan(3_500)
+    other.exec('ROLLBACK')
+    expect((await store.count('a', 1, 60_000)).total).toBe(1)
   })
 
   test('works again as soon as the lock is gone, also for calls that already wait', async () => {
@@ -307,6 +346,7 @@ test('sqliteStore() rejects once it is closed, and wakes who waits', async () =>
   await Promise.all([waiting, writing])
   await expect(store.get('a')).rejects.toThrow('The store is closed')
   await expect(store.set('a', '2', 60_000)).rejects.toThrow('The store is closed')
+  await expect(store.count('a', 1, 60_000)).rejects.toThrow('The store is closed')
   expect(await store.healthy()).toBe(false)
   await store.close()
 })

@@ -62,16 +62,17 @@ export async function startCoatcheck(
   return closeAfterTest(await openCoatcheck(as, api, overrides))
 }
 
-/** Starts coatcheck; whoever calls this ends it. */
+/** Starts coatcheck; whoever calls this ends it. `disk` is the folder of its Durable Objects, if it should survive this. */
 export async function openCoatcheck(
   as: AuthorizationServer,
   api: Upstream,
   overrides: Overrides = {},
+  disk?: string,
 ): Promise<World & Pick<Served, 'close'>> {
   const port = await freePort()
   const base = configFor(as, api, port)
   const config = { ...base, ...(typeof overrides === 'function' ? overrides({ as, api, config: base }) : overrides) }
-  const { url, events, close } = await (runtime === 'workerd' ? serveOnWorkerd(config) : serveOnNode(config))
+  const { url, events, close } = await (runtime === 'workerd' ? serveOnWorkerd(config, disk) : serveOnNode(config))
   return {
     close,
     as,

@@ -20,11 +20,12 @@ export interface Served {
 }
 
 /** Starts the Worker with this configuration on its configured port. */
-export async function serveOnWorkerd(config: ConfigInput): Promise<Served> {
+export async function serveOnWorkerd(config: ConfigInput, disk?: string): Promise<Served> {
   const { url, output, close } = await startWorkerd({
     bundle: inject('workerBundle'),
     module: 'worker.js',
     port: Number(config.listen?.port ?? 0),
+    ...(disk !== undefined && { disk }),
     bindings: [`(name = "COATCHECK_CONFIG", json = ${JSON.stringify(JSON.stringify(config))})`],
   })
   return { url, events: () => eventsIn(output()), close }
