@@ -150,6 +150,8 @@ function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: 
     // Uploads may take long; a client that is slow with its head is cut off by headersTimeout.
     { maxHeaderSize, requireHostHeader: false, requestTimeout: 0, keepAliveTimeout: 65_000, headersTimeout: 60_000 },
     (incoming, outgoing) => {
+      // Node loses what comes in one packet behind a request to upgrade, and takes the next packet for a new request.
+      if (asksToUpgrade(incoming)) outgoing.shouldKeepAlive = false
       const reason = refusalOf(incoming)
       if (reason === undefined) {
         const exchange = nodeExchange({ incoming, outgoing })
@@ -215,6 +217,10 @@ function refusalOf(incoming: IncomingMessage): Reason | undefined {
   // Any other would have to be undone here, and is a way to make two servers disagree (RFC 9112, section 6.1).
   if (coding !== undefined && coding.toLowerCase() !== 'chunked') return 'head_malformed'
   return canonicalTarget(url) === undefined ? 'target_malformed' : undefined
+}
+
+function asksToUpgrade({ headers: { connection, upgrade } }: IncomingMessage): boolean {
+  return upgrade !== undefined && connection !== undefined && /upgrade/i.test(connection)
 }
 
 /** RFC 9112, section 3.2: exactly one Host, and nothing but a host in it. */
