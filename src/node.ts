@@ -142,9 +142,17 @@ function urlOf({ address, family, port }: AddressInfo): string {
 function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: Log): Server {
   const app = mounted ?? coatcheck
   const always = coatcheck.config.publicUrl.startsWith('https:') ? [strictTransport] : []
+  const refused = (reason: Reason) => {
+    log({ event: 'request.refused', code: 'bad_request', reason })
+    const { headers, ...answer } = problem('bad_request')
+    return { ...answer, headers: [...headers, ...always] }
+  }
   const listener = getRequestListener(answering(app), {
     // Only what Hono cannot even make a request of ends here.
-    errorHandler: () => new Response(null, { status: 400 }),
+    errorHandler: () => {
+      const { status, headers, body } = refused('target_malformed')
+      return new Response(body, { status, headers })
+    },
   })
   const server = createServer(
     // Uploads may take long; a client that is slow with its head is cut off by headersTimeout.
@@ -160,9 +168,8 @@ function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: 
         if (!answer) return void listener(incoming, outgoing)
         return void write(answer, outgoing).catch(() => outgoing.destroy())
       }
-      log({ event: 'request.refused', code: 'bad_request', reason })
-      const { status, headers, body } = problem('bad_request')
-      outgoing.writeHead(status, [...headers, ...always].flat())
+      const { status, headers, body } = refused(reason)
+      outgoing.writeHead(status, headers.flat())
       outgoing.end(body)
       return undefined
     },
