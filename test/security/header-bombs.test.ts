@@ -26,15 +26,16 @@ const bombs: Record<string, readonly string[]> = {
   'one name of 1 MB': [`${'x'.repeat(1_000_000)}: x`],
   'a line of 70 KB that is no header': [tooLong],
   'ten thousand names': many(10_000),
-  'one name twenty thousand times': many(20_000, () => 'X: y'),
+  'one name thirty thousand times': many(30_000, () => 'XX: y'),
   'twenty thousand empty values': many(20_000, (index) => `X${index}:`),
   'three values of 30 KB': many(3, (index) => `X-${index}: ${'x'.repeat(30_000)}`),
-  'white space of 70 KB': [`X:${' '.repeat(70_000)}y`],
 }
+/** Large on the way only: parsers leave it out and count none of it. */
+const hollow = [`X:${' '.repeat(70_000)}y`]
 const small: Record<string, readonly string[]> = {
   'one value of 60 KB': [`X: ${allowed}`],
-  'a thousand names': many(1_000),
-  'one name a thousand times': many(1_000, () => 'X: y'),
+  'nine hundred names': many(900),
+  'one name nine hundred times': many(900, () => 'X: y'),
 }
 
 describe('R511 A head from the browser', () => {
@@ -95,7 +96,7 @@ describe('R511 A head from the browser', () => {
         const answer = await connection.answer().catch(() => undefined)
         connection.close()
         const told = `${line.slice(0, 24)} of ${length} -> ${answer?.status}`
-        const isOther = line.startsWith('GET http') && answer?.status === 200 && !isNode
+        const isOther = line.startsWith('GET http') && answer?.status === 200
         const status = answer?.status ?? (isNode ? 0 : 400)
         if (!isOther && (status < 400 || (status >= 500 && status !== 501))) wrong.push(told)
         if (!isOther && upstream.calls.length !== before) wrong.push(`${told}: forwarded`)
@@ -127,8 +128,6 @@ describe('R523 A head from the upstream', () => {
     const { url } = shared()
     const upstreamBombs: Record<string, Buffer> = {
       ...Object.fromEntries(Object.entries(bombs).map(([what, lines]) => [what, answer(lines)])),
-      'a reason of 70 KB': answer([], `200 ${tooLong}`),
-      'a reason of 1 MB': answer([], `200 ${'x'.repeat(1_000_000)}`),
       'five early hints of 30 KB, and a head of 70 KB': Buffer.concat([
         Buffer.from(`HTTP/1.1 103 Early Hints\r\nLink: ${'x'.repeat(30_000)}\r\n\r\n`.repeat(5)),
         answer([`X: ${tooLong}`]),
@@ -162,13 +161,30 @@ describe('R523 A head from the upstream', () => {
     expectNone(wrong)
   })
 
+  test('that is large only in what is thrown away is an answer like others', async () => {
+    const { url } = shared()
+    for (const [what, bytes] of Object.entries({
+      'white space': answer(hollow),
+      'a reason': answer([], `200 ${'x'.repeat(1_000_000)}`),
+      'early hints': Buffer.concat([
+        Buffer.from(`HTTP/1.1 103 Early Hints\r\nLink: ${'x'.repeat(30_000)}\r\n\r\n`.repeat(5)),
+        answer([]),
+      ]),
+    })) {
+      upstream.answer = (socket) => void socket.end(bytes)
+      const { status, text } = await ask(url, 'GET /api/open/x')
+      // workerd has limits of its own for these.
+      if (isNode || status !== 502) expect([status, text], what).toEqual([200, 'good'])
+    }
+  })
+
   test('that is large but allowed passes whole', async () => {
     const { url } = shared()
     for (const [what, lines] of Object.entries(small)) {
       upstream.answer = (socket) => void socket.end(answer(lines))
       const { status, text, headers } = await ask(url, 'GET /api/open/x')
       expect([status, text], what).toEqual([200, 'good'])
-      expect([...headers].length + (headers.get('x')?.length ?? 0), what).toBeGreaterThan(1_000)
+      expect([...headers].length + (headers.get('x')?.length ?? 0), what).toBeGreaterThan(800)
     }
   })
 })

@@ -307,6 +307,20 @@ describe('R517 Content codings', () => {
     })
   }
 
+  // Known: on Workers a streamed answer that a session depends on is unpacked and packed again on its way.
+  const known = runtime === 'workerd' ? test.fails : test
+  known('an answer without a length that a session depends on is passed on byte for byte, too', async () => {
+    const { url, api, browser } = shared()
+    const user = browser()
+    await user.signIn()
+    for (const bytes of [gzipSync(text, { level: 1 }), gzipSync(text).subarray(0, 50), Buffer.from('no gzip at all')]) {
+      api.answer = (_, response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end(bytes)
+      const answer = await ask(url, 'GET /api/x', ['Accept-Encoding: gzip', `Cookie: ${user.cookieHeader()}`])
+      expect([answer.status, answer.headers.get('content-encoding')]).toEqual([200, 'gzip'])
+      expect(answer.body.equals(bytes)).toBe(true)
+    }
+  })
+
   test('a browser that takes no coding is not made to take one', async () => {
     const { url, api } = shared()
     api.answer = (request, response) => response.end(String(request.headers['accept-encoding'] ?? 'none'))
