@@ -658,7 +658,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R517: {
     requirement:
-      'Passes compressed answers on byte for byte and never unpacks them (on Workers, but for streamed answers that depend on a session)',
+      'Passes compressed answers on byte for byte and never unpacks them; on Workers only a streamed answer that depends on a session is unpacked and packed again',
     source: and(rfc(9110, '8.4'), ownPolicy),
   },
   R518: { requirement: 'Passes no cookie of an API on to the browser', source: ownPolicy },
