@@ -603,7 +603,8 @@ export const requirements: Record<string, Requirement> = {
     source: asvs('1.5.3'),
   },
   R502: {
-    requirement: "Sends no path to an upstream that normalizes to one outside the route's own",
+    requirement:
+      "Sends no path to an upstream that normalizes to one outside the route's own, in no form of a request target, and not with dots and slashes in compatibility characters",
     source: asvs('1.1.1'),
   },
   R503: {
@@ -636,12 +637,13 @@ export const requirements: Record<string, Requirement> = {
   },
   R510: { requirement: 'Refuses, on Node, a request without exactly one well-formed `Host`', source: rfc(9112, '3.2') },
   R511: {
-    requirement: 'Refuses, on Node, stray CR, LF and NUL in a head with 400, and heads beyond the limits with 431',
+    requirement:
+      'Refuses, on Node, stray CR, LF and NUL in a head with 400, and heads beyond the limits with 431; keeps nothing of what never ends',
     source: asvs('4.2.4'),
   },
   R514: {
     requirement:
-      'Refuses, on Node, bytes that could be read as requests in two ways; what an API sends beyond its answer is nobody else’s answer, on both runtimes',
+      'Refuses, on Node, bytes that could be read as requests in two ways; on both runtimes a request inside another is none, each call gets its own answer, and what an API sends beyond its answer is nobody else’s',
     source: and(asvs('4.2.1'), rfc(9112, '6')),
   },
   R515: {
@@ -655,13 +657,14 @@ export const requirements: Record<string, Requirement> = {
     source: asvs('13.1.3', '13.2.6'),
   },
   R517: {
-    requirement: 'Passes compressed answers on byte for byte and never unpacks them',
+    requirement:
+      'Passes compressed answers on byte for byte and never unpacks them; on Workers only a streamed answer that depends on a session is unpacked and packed again',
     source: and(rfc(9110, '8.4'), ownPolicy),
   },
   R518: { requirement: 'Passes no cookie of an API on to the browser', source: ownPolicy },
   R519: {
     requirement:
-      'Passes no header of an API on that would change the state of its own origin, or order servers and caches in front',
+      'Passes no header of an API on that would change the state of its own origin, or order servers and caches in front: with no status, in no 1xx answer, in no trailer, behind no stray line end',
     source: ownPolicy,
   },
   R520: {
@@ -674,7 +677,8 @@ export const requirements: Record<string, Requirement> = {
     source: asvs('3.2.1'),
   },
   R522: {
-    requirement: 'Translates a `Location` of an API that stays inside its route, and removes any other',
+    requirement:
+      'Translates a `Location` of an API that stays inside its route, removes any other, and connects to nobody for it',
     source: rfc(9700, '4.11'),
   },
   R523: {
@@ -697,7 +701,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R529: {
     requirement:
-      'Answers 504 when the head of an API’s answer is not there within the time of the route, whatever drips in meanwhile',
+      'Answers 504 when the head of an API’s answer is not there within the time of the route, whatever drips in meanwhile; an API that hangs keeps no call of another waiting',
     source: asvs('13.2.6', '16.5.2'),
   },
   R530: {

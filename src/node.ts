@@ -142,14 +142,24 @@ function urlOf({ address, family, port }: AddressInfo): string {
 function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: Log): Server {
   const app = mounted ?? coatcheck
   const always = coatcheck.config.publicUrl.startsWith('https:') ? [strictTransport] : []
+  const refused = (reason: Reason) => {
+    log({ event: 'request.refused', code: 'bad_request', reason })
+    const { headers, ...answer } = problem('bad_request')
+    return { ...answer, headers: [...headers, ...always] }
+  }
   const listener = getRequestListener(answering(app), {
     // Only what Hono cannot even make a request of ends here.
-    errorHandler: () => new Response(null, { status: 400 }),
+    errorHandler: () => {
+      const { status, headers, body } = refused('target_malformed')
+      return new Response(body, { status, headers })
+    },
   })
   const server = createServer(
     // Uploads may take long; a client that is slow with its head is cut off by headersTimeout.
     { maxHeaderSize, requireHostHeader: false, requestTimeout: 0, keepAliveTimeout: 65_000, headersTimeout: 60_000 },
     (incoming, outgoing) => {
+      // Node loses what comes in one packet behind a request to upgrade, and takes the next packet for a new request.
+      if (asksToUpgrade(incoming)) outgoing.shouldKeepAlive = false
       const reason = refusalOf(incoming)
       if (reason === undefined) {
         const exchange = nodeExchange({ incoming, outgoing })
@@ -158,9 +168,8 @@ function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: 
         if (!answer) return void listener(incoming, outgoing)
         return void write(answer, outgoing).catch(() => outgoing.destroy())
       }
-      log({ event: 'request.refused', code: 'bad_request', reason })
-      const { status, headers, body } = problem('bad_request')
-      outgoing.writeHead(status, [...headers, ...always].flat())
+      const { status, headers, body } = refused(reason)
+      outgoing.writeHead(status, headers.flat())
       outgoing.end(body)
       return undefined
     },
@@ -215,6 +224,10 @@ function refusalOf(incoming: IncomingMessage): Reason | undefined {
   // Any other would have to be undone here, and is a way to make two servers disagree (RFC 9112, section 6.1).
   if (coding !== undefined && coding.toLowerCase() !== 'chunked') return 'head_malformed'
   return canonicalTarget(url) === undefined ? 'target_malformed' : undefined
+}
+
+function asksToUpgrade({ headers: { connection, upgrade } }: IncomingMessage): boolean {
+  return upgrade !== undefined && connection !== undefined && /upgrade/i.test(connection)
 }
 
 /** RFC 9112, section 3.2: exactly one Host, and nothing but a host in it. */

@@ -8,7 +8,7 @@ export const reasons = {
   parameter_repeated: 'A parameter that may stand once was sent more than once.',
   parameter_malformed: 'A parameter has a value that cannot be right.',
   head_malformed: 'The bytes of the request are not HTTP/1.1.',
-  head_too_large: 'The head of the request is larger than 64 KB.',
+  head_too_large: 'The head of the request is larger than 64 KB, or has more lines than Node takes.',
   host_malformed: 'The request has no Host header, several, or one that is not a host.',
   not_a_navigation: 'Sign-in was started by script, prefetch or a frame; it must be a top-level navigation.',
   cross_site_login: 'Another site opened the sign-in address; the user was asked before going on.',

@@ -57,14 +57,17 @@ function startingWith(...lists: string[]): RegExp {
   return new RegExp(`^(?:${lists.join(' ').replaceAll(' ', '|')})`)
 }
 
-/** Verdicts by header name, so that the rules run once a name; bounded, because names come from outside. */
+/** Longest name whose verdict is remembered. */
+const longestRemembered = 64
+
+/** Verdicts by header name, so that the rules run once a name; bounded both ways, because names come from outside. */
 function remembering(isWithheld: (name: string) => boolean): (name: string) => boolean {
   const verdicts = new Map<string, boolean>()
   return (name) => {
     const known = verdicts.get(name)
     if (known !== undefined) return known
     const verdict = isWithheld(name)
-    if (verdicts.size < 2_000) verdicts.set(name, verdict)
+    if (verdicts.size < 2_000 && name.length <= longestRemembered) verdicts.set(name, verdict)
     return verdict
   }
 }

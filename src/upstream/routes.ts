@@ -41,6 +41,8 @@ const absoluteForm = /^https?:\/\/[^/?#]*/i
  * of these, an encoding inside an encoding, and dot segments.
  */
 const treacherous = /%(?:2f|5c|[01][0-9a-f]|7f|25[0-9a-f]{2})|[\\#]|\/\.{1,2}(?:;[^/]*)?(?=\/|$)/i
+/** A dot segment once compatibility characters are what they look like, as in `．．／` (Unicode, NFKC). */
+const disguisedStep = /[/\\]\.{1,2}(?:;[^/\\]*)?(?=[/\\]|$)/
 /** What some upstreams leave out, and so see another path than the one that was matched: empty segments and path parameters. */
 const leftOut = /\/\/|;|%3b/i
 const longest = 16_384
@@ -60,7 +62,7 @@ export function canonicalTarget(target: string): Target | undefined {
   if (plain.test(raw)) return { path: raw, query }
   if (!printable.test(raw)) return undefined
   try {
-    decodeURIComponent(raw)
+    if (disguisedStep.test(decodeURIComponent(raw).normalize('NFKC'))) return undefined
   } catch {
     return undefined
   }

@@ -279,6 +279,88 @@ describe('R632 An upstream that does not keep to HTTP', () => {
   })
 })
 
+describe('R529 An upstream that hangs', () => {
+  const shared = sharedWorld(({ api }) => ({
+    routes: [
+      { path: '/api/hung', upstream: upstream.url, token: 'none', timeout: '2s' },
+      { path: '/api/pours', upstream: upstream.url, token: 'none', timeout: '1s' },
+      { path: '/api/open', upstream: `${api.url}/open`, token: 'none' },
+    ],
+  }))
+
+  test('with more calls than it has connections keeps nobody else waiting, and each call is 504 in its time', async () => {
+    const { url } = shared()
+    upstream.answer = () => {}
+    const connections = Array.from({ length: 400 }, () => openConnection(url))
+    const start = performance.now()
+    for (const connection of connections) connection.send(head('GET /api/hung/x', fromPage))
+    for (let round = 0; round < 20; round++) expect((await outcome(url)).told).toBe('200')
+    expect(performance.now() - start).toBeLessThan(2_000)
+    const answers = await Promise.all(connections.map((connection) => connection.answer()))
+    for (const connection of connections) connection.close()
+    expect([...new Set(answers.map((answer) => answer?.headers.get('coatcheck-error')))]).toEqual(['upstream_timeout'])
+    upstream.answer = (socket) => void socket.write(ok())
+    expect((await outcome(url, 'GET /api/hung/x')).told).toBe('200')
+  })
+
+  // workerd reads such a flood without ever looking up.
+  test.runIf(runtime === 'node')(
+    'behind a flood of 1xx answers is 504 in its time, and keeps nobody else waiting',
+    async () => {
+      const { url } = shared()
+      const flood = Buffer.from('HTTP/1.1 102 Processing\r\nX: y\r\n\r\n'.repeat(400))
+      upstream.answer = (socket) => {
+        const pour = () => {
+          while (!socket.destroyed && socket.write(flood));
+          socket.once('drain', pour)
+        }
+        pour()
+      }
+      const flooded = Array.from({ length: 4 }, () => outcome(url, 'GET /api/pours/x'))
+      expect((await outcome(url)).told).toBe('200')
+      for (const { told, code, took } of await Promise.all(flooded)) {
+        expect([told, code]).toEqual(['504', 'upstream_timeout'])
+        expect(took).toBeLessThan(4_000)
+      }
+    },
+  )
+})
+
+describe('R516 An upstream that answers before it has read', () => {
+  const shared = sharedWorld(() => ({
+    routes: [{ path: '/api/open', upstream: upstream.url, token: 'none', timeout: '2s', bodyLimit: '100MB' }],
+  }))
+
+  for (const ending of ['stays', 'ends', 'resets'] as const) {
+    test(`and then ${ending} is heard, or told as unreachable, and called once`, async () => {
+      const { url } = shared()
+      for (const status of ['200 OK', '413 Content Too Large', '401 Unauthorized', '302 Found']) {
+        upstream.calls.length = 0
+        upstream.answer = (socket) => {
+          upstream.answer = () => {}
+          const bytes = `HTTP/1.1 ${status}\r\nContent-Length: 5\r\n\r\nearly`
+          if (ending === 'stays') socket.write(bytes)
+          else if (ending === 'ends') socket.end(bytes)
+          else socket.write(bytes, () => setImmediate(() => socket.resetAndDestroy()))
+        }
+        const connection = openConnection(url)
+        connection.send(
+          head('POST /api/open/x', [...fromPage, 'X-CSRF: 1', 'Content-Length: 4000000', 'Connection: close']),
+        )
+        connection.send('x'.repeat(1_000))
+        const answer = await connection.answer().catch(() => undefined)
+        connection.close()
+        const told = `${status}: ${answer?.status} ${answer?.text}`
+        const isHeard = answer?.status === Number(status.slice(0, 3)) && answer.text === 'early'
+        expect(isHeard || answer === undefined || answer.status === 502, told).toBe(true)
+        expect(upstream.calls.length, told).toBeLessThanOrEqual(1)
+        upstream.answer = (socket) => void socket.write(ok())
+        expect((await outcome(url)).text, `after ${told}`).toBe('good')
+      }
+    })
+  }
+})
+
 describe('R516 A call that breaks off', () => {
   const shared = sharedWorld(() => ({
     routes: [{ path: '/api/open', upstream: upstream.url, token: 'none', timeout: '2s' }],

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { runtime } from '../support/coatcheck.ts'
 import { expectNone } from '../support/corpus.ts'
 import { closeAfterTest } from '../support/http-server.ts'
+import { crossOriginGrants, originState, passwordChallenges, serverOrders } from '../support/origin-headers.ts'
 import { ask, fromPage, head, openConnection } from '../support/raw.ts'
 import { sharedWorld } from '../support/shared-world.ts'
 import { startUpstream } from '../support/upstream.ts'
@@ -58,107 +59,16 @@ describe('R519 Headers with which an upstream would rule over our origin', () =>
   })
 
   test('headers that change the state of an origin or its documents never come through', async () => {
-    expectNone(
-      await through([
-        ...[
-          'Clear-Site-Data',
-          'Secure-Session-Registration',
-          'Secure-Session-Challenge',
-          'Sec-Session-Registration',
-          'Service-Worker-Allowed',
-        ],
-        ...[
-          'Strict-Transport-Security',
-          'Public-Key-Pins',
-          'Expect-CT',
-          'Alt-Svc',
-          'Alt-Used',
-          'NEL',
-          'Report-To',
-          'Reporting-Endpoints',
-        ],
-        ...[
-          'Set-Login',
-          'Refresh',
-          'Link',
-          'Content-Security-Policy-Report-Only',
-          'Permissions-Policy',
-          'Feature-Policy',
-          'Document-Policy',
-        ],
-        ...[
-          'Permissions-Policy-Report-Only',
-          'Document-Policy-Report-Only',
-          'Require-Document-Policy',
-          'Origin-Agent-Cluster',
-          'Origin-Trial',
-        ],
-        ...[
-          'Accept-CH',
-          'Critical-CH',
-          'Accept-CH-Lifetime',
-          'SourceMap',
-          'X-SourceMap',
-          'Server',
-          'X-Powered-By',
-          'X-AspNet-Version',
-          'Via',
-        ],
-        ...[
-          'Cross-Origin-Opener-Policy',
-          'Cross-Origin-Embedder-Policy',
-          'Cross-Origin-Opener-Policy-Report-Only',
-          'X-Frame-Options',
-        ],
-        ...[
-          'Referrer-Policy',
-          'X-XSS-Protection',
-          'X-Permitted-Cross-Domain-Policies',
-          'Timing-Allow-Origin',
-          'Speculation-Rules',
-        ],
-        ...[
-          'Supports-Loading-Mode',
-          'Activate-Storage-Access',
-          'Observe-Browsing-Topics',
-          'Attribution-Reporting-Register-Source',
-        ],
-        ...[
-          'No-Vary-Search',
-          'Use-As-Dictionary',
-          'DPoP-Nonce',
-          'P3P',
-          'Integrity-Policy',
-          'Document-Isolation-Policy',
-        ],
-        ...[
-          'Shared-Storage-Write',
-          'Ad-Auction-Result',
-          'Ad-Auction-Signals',
-          'X-Allow-FLEDGE',
-          'X-DNS-Prefetch-Control',
-          'X-UA-Compatible',
-        ],
-      ]),
-    )
+    expectNone(await through(originState))
   })
 
   test('R304 cross-origin grants never come through', async () => {
-    expectNone(
-      await through(
-        ['Origin', 'Credentials', 'Methods', 'Headers', 'Private-Network', 'Local-Network'].map(
-          (what) => `Access-Control-Allow-${what}`,
-        ),
-      ),
-    )
-    expectNone(await through(['Access-Control-Expose-Headers', 'Access-Control-Max-Age']))
+    expectNone(await through(crossOriginGrants))
   })
 
   test('R520 challenges never come through: no browser ever asks for a password', async () => {
     const { api, browser } = shared()
-    expectNone(
-      await through(['WWW-Authenticate', 'Proxy-Authenticate', 'Authentication-Info', 'Proxy-Authentication-Info']),
-    )
+    expectNone(await through(passwordChallenges))
     const challenges = [
       'Basic realm="UPSTREAM"',
       'NTLM',
@@ -174,26 +84,7 @@ describe('R519 Headers with which an upstream would rule over our origin', () =>
   })
 
   test('R519 R524 orders for the server and the caches in front never come through', async () => {
-    expectNone(
-      await through([
-        ...[
-          'X-Accel-Redirect',
-          'X-Accel-Expires',
-          'X-Accel-Buffering',
-          'X-Sendfile',
-          'X-Lighttpd-Send-File',
-          'X-Reproxy-URL',
-        ],
-        ...['Surrogate-Control', 'CDN-Cache-Control', 'Cloudflare-CDN-Cache-Control', 'Vercel-CDN-Cache-Control'],
-        ...[
-          'Netlify-CDN-Cache-Control',
-          'Edge-Control',
-          'X-LiteSpeed-Cache-Control',
-          'X-Hono-Already-Sent',
-          'X-Hono-Anything',
-        ],
-      ]),
-    )
+    expectNone(await through(serverOrders))
   })
 
   test('what coatcheck says itself cannot be said by an upstream', async () => {
@@ -415,6 +306,20 @@ describe('R517 Content codings', () => {
       }
     })
   }
+
+  // Known: on Workers a streamed answer that a session depends on is unpacked and packed again on its way.
+  const known = runtime === 'workerd' ? test.fails : test
+  known('an answer without a length that a session depends on is passed on byte for byte, too', async () => {
+    const { url, api, browser } = shared()
+    const user = browser()
+    await user.signIn()
+    for (const bytes of [gzipSync(text, { level: 1 }), gzipSync(text).subarray(0, 50), Buffer.from('no gzip at all')]) {
+      api.answer = (_, response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end(bytes)
+      const answer = await ask(url, 'GET /api/x', ['Accept-Encoding: gzip', `Cookie: ${user.cookieHeader()}`])
+      expect([answer.status, answer.headers.get('content-encoding')]).toEqual([200, 'gzip'])
+      expect(answer.body.equals(bytes)).toBe(true)
+    }
+  })
 
   test('a browser that takes no coding is not made to take one', async () => {
     const { url, api } = shared()

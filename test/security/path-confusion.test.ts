@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { runtime, startWorld } from '../support/coatcheck.ts'
 import { closeAfterTest } from '../support/http-server.ts'
 import { ask, converse, fromPage, head } from '../support/raw.ts'
+import { isInside, worstReading } from '../support/readings.ts'
 import { sharedWorld } from '../support/shared-world.ts'
 import { startUpstream } from '../support/upstream.ts'
 
@@ -25,24 +26,6 @@ const frames = [
   '/{}/api/orders/admin',
 ]
 const traversals = frames.flatMap((frame) => steps.map((step) => frame.replaceAll('{}', step)))
-
-/**
- * The path as the most gullible upstream would read it: decoded three times over, backslashes as slashes, no path
- * parameters, slashes merged, dot segments resolved.
- */
-function worstReading(target: string): string {
-  let path = target.split('?')[0] ?? ''
-  for (let round = 0; round < 3; round++) path = path.replace(/%([0-9a-f]{2})/gi, (_, hex) => unescape(`%${hex}`))
-  const segments: string[] = []
-  for (const segment of path.replaceAll('\\', '/').replaceAll('\0', '').split('/')) {
-    const [name = ''] = segment.split(';')
-    if (name === '..') segments.pop()
-    else if (name !== '' && name !== '.') segments.push(name)
-  }
-  return `/${segments.join('/')}`
-}
-
-const isInside = (prefix: string, path: string) => path === prefix || path.startsWith(`${prefix}/`)
 
 describe('A path that leaves its route', () => {
   const shared = sharedWorld(({ api }) => ({

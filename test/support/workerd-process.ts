@@ -22,6 +22,7 @@ interface WorkerdOptions {
 
 export interface Workerd {
   readonly url: string
+  readonly pid: number | undefined
   output(): string
   close(): Promise<void>
 }
@@ -46,7 +47,7 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
     await close()
     throw error
   })
-  return { url, output: () => output, close }
+  return { url, pid: child.pid, output: () => output, close }
 }
 
 function capnp({ module, port, bindings = [], disk = '' }: WorkerdOptions): string {
