@@ -4,40 +4,14 @@ import type { Config, ProviderConfig } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
 import type { Platform } from '../platform.ts'
 import type { SignIn } from '../session/session.ts'
+import { createAuthorizationRequests, type LoginHints, type LoginTransaction } from './authorization-request.ts'
+import { type AuthorizationResponse, checkIssuer } from './authorization-response.ts'
 import { type AuthorizationServer, discovered } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 import { isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
 import { createGrants, type Grants, hinted, isUsable } from './grants.ts'
 import { type LogoutToken, verifiedLogoutToken } from './logout-token.ts'
 import { grants, type TokenSet, tokenSet } from './token-set.ts'
-
-/** What is remembered of a login between its two halves. */
-export interface LoginTransaction {
-  readonly state: string
-  readonly nonce: string
-  readonly codeVerifier: string
-  readonly provider: string
-  /** Asked for, so checked on the way back. */
-  readonly maxAge?: number | undefined
-  readonly acrValues?: string | undefined
-  /** Scopes asked for besides the usual ones. */
-  readonly moreScope: readonly string[]
-}
-
-/** What the user is asked for at sign-in, by the page and by the operator (OpenID Connect Core, section 3.1.2.1). */
-export interface LoginHints {
-  [name: string]: string | undefined
-  prompt?: string | undefined
-  max_age?: string | undefined
-  acr_values?: string | undefined
-  login_hint?: string | undefined
-  ui_locales?: string | undefined
-}
-
-/** The parameters of an authorization response (RFC 6749, sections 4.1.2 and 4.1.2.1; RFC 9207), none of them repeated. */
-export type AuthorizationResponse = Partial<
-  Record<'state' | 'code' | 'iss' | 'error' | 'error_description' | 'response', string>
->
 
 export interface RelyingParty extends Grants {
   readonly provider: ProviderConfig
@@ -77,29 +51,11 @@ export function createRelyingParty(
   const { timeout, lead } = config.refresh
   const server = discovered(provider, timeout, platform)
   const tokenGrants = createGrants(provider, server, lead, platform)
-  /** What APIs the user's tokens will be asked for: consent is asked for all at once (RFC 8707, section 2.1). */
-  const resources = resourcesOf(config.routes)
-  const usualScope = scopesOf(provider.scope, config.routes)
+  const requests = createAuthorizationRequests(provider, redirectUri, config.routes)
   const keptClaims = new Set([
     ...config.session.claims,
     ...config.routes.flatMap((route) => Object.keys(route.require.claims)),
   ])
-  function authorizationParams(transaction: LoginTransaction, challenge: string, asked: LoginHints) {
-    const params = new URLSearchParams({
-      ...Object.fromEntries(
-        Object.entries(asked).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
-      ),
-      response_type: 'code',
-      redirect_uri: redirectUri,
-      scope: [...new Set([...usualScope, ...transaction.moreScope])].join(' '),
-      state: transaction.state,
-      nonce: transaction.nonce,
-      code_challenge: challenge,
-      code_challenge_method: 'S256',
-    })
-    for (const resource of resources) params.append('resource', resource)
-    return params
-  }
 
   async function withUserinfo(
     { configuration, metadata }: AuthorizationServer,
@@ -172,25 +128,13 @@ export function createRelyingParty(
       ),
 
     async authorizationUrl(transaction, asked) {
-      const { configuration, metadata } = await server()
-      const challenge = await client.calculatePKCECodeChallenge(transaction.codeVerifier)
-      const params = authorizationParams(transaction, challenge, asked)
-      const isOffered = metadata.pushed_authorization_request_endpoint !== undefined
-      const isRequired = metadata.require_pushed_authorization_requests === true || provider.par === true
-      if (isRequired && !isOffered) throw unavailable('metadata_incomplete')
-      if (!isRequired && !(provider.par === 'auto' && isOffered)) {
-        return client.buildAuthorizationUrl(configuration, params)
-      }
-      // A server that takes pushed requests gets nothing else: falling back would be a downgrade (RFC 9126, section 4).
-      return client.buildAuthorizationUrlWithPAR(configuration, params).catch((error) => {
-        throw refusedByServer(error)
-      })
+      return requests.urlFor(await server(), transaction, asked)
     },
 
     async finish(answer, transaction) {
       const authorizationServer = await server()
       const { configuration, metadata, idTokens } = authorizationServer
-      checkIssuer(answer.iss, metadata)
+      checkIssuer(answer.iss, issuer, metadata)
       const sentAt = platform.now()
       const callback = new URL(redirectUri)
       for (const [name, value] of Object.entries(answer)) callback.searchParams.set(name, value)
@@ -207,8 +151,8 @@ export function createRelyingParty(
         if (!isUsable(response)) throw new CoatcheckError('login_failed', 'response_malformed')
         const accessToken = response.access_token
         const identity = await idTokens.verify(idToken, { issuer, clientId, accessToken })
-        const asked = [...usualScope, ...transaction.moreScope].join(' ')
-        const tokens = tokenSet(hinted(provider, response, idToken), sentAt, lead, { scope: asked })
+        const asked = { scope: requests.scopeOf(transaction) }
+        const tokens = tokenSet(hinted(provider, response, idToken), sentAt, lead, asked)
         const refusedScope = transaction.moreScope.filter((scope) => !grants(tokens, [scope]))
         try {
           const who = await identified(authorizationServer, identity, accessToken, transaction)
@@ -245,28 +189,4 @@ export function createRelyingParty(
       })
     },
   }
-
-  /** RFC 9207, section 2.4: simple string comparison; advertised means obligatory, also on errors. */
-  function checkIssuer(iss: string | undefined, metadata: client.ServerMetadata): void {
-    if (iss !== undefined && iss !== issuer) throw new CoatcheckError('login_failed', 'issuer_mismatch')
-    if (iss === undefined && metadata.authorization_response_iss_parameter_supported === true) {
-      throw new CoatcheckError('login_failed', 'issuer_missing')
-    }
-  }
-}
-
-/** What every sign-in asks for: the provider's scopes, and those that some route needs in users' tokens. */
-function scopesOf(scope: string, routes: Config['routes']): readonly string[] {
-  const needed = routes.flatMap(({ token }) =>
-    token.kind.startsWith('user') && 'scope' in token ? (token.scope ?? '') : '',
-  )
-  return [...new Set([scope, ...needed].join(' ').split(' '))].filter((name) => name !== '')
-}
-
-/** The resources that users' tokens are asked for. */
-function resourcesOf(routes: Config['routes']): readonly string[] {
-  const named = routes.map(({ token }) =>
-    token.kind.startsWith('user') && 'resource' in token ? token.resource : undefined,
-  )
-  return [...new Set(named)].filter((resource) => resource !== undefined)
 }
