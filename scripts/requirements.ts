@@ -486,7 +486,7 @@ export const requirements: Record<string, Requirement> = {
     source: asvs('2.4.1'),
   },
   R153: {
-    requirement: 'Lets a back-channel logout beat a refresh that is under way',
+    requirement: 'Lets a back-channel logout beat a refresh or a sign-in that is under way',
     source: asvs('15.4.2'),
   },
   R154: {
