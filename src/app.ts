@@ -109,6 +109,11 @@ export function createCoatcheck(
   const backchannelLogout = createBackchannelLogout({ platform: shared, relyingParties, sessions, names, sealer })
   const spa = createSpa(config, platform)
 
+  function reloadKeys(keys: Config['session']['keys']): void {
+    sealer.reload(keys)
+    for (const memory of [holdings, names, apiTokens]) memory.reload()
+  }
+
   async function notReady(): Promise<string[]> {
     const checks = [...relyingParties.values()].map(async (relyingParty) =>
       (await relyingParty.ready()) ? [] : [`provider ${relyingParty.provider.id}`],
@@ -203,7 +208,7 @@ export function createCoatcheck(
     return c.req.path.startsWith('/auth/') && isNavigation && isDocument && wantsHtml
   }
 
-  return Object.assign(app, { config, notReady, forward, reloadKeys: sealer.reload })
+  return Object.assign(app, { config, notReady, forward, reloadKeys })
 }
 
 /** Scopes that a sign-in may ask for besides the usual ones. */

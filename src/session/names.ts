@@ -20,6 +20,8 @@ export interface Names {
   user(issuer: string, subject: string): Promise<readonly string[]>
   /** Names of a session at an authorization server: its issuer and `sid`. */
   providerSession(issuer: string, sid: string): Promise<readonly string[]>
+  /** Names everything anew, because the session keys are others. */
+  reload(): void
 }
 
 /** Names are for telling apart, not for secrecy of their own: half a hash will do. Characters, 6 bits each. */
@@ -27,8 +29,8 @@ const nameLength = 22
 
 export function createNames(sealer: Sealer): Names {
   const families = new LRUCache<string, string>({ max: 20_000 })
-  // By the object, which is remembered as long as the seal it came from: with new session keys all are made anew.
-  const known = new WeakMap<Holding, SessionNames>()
+  // By the object, which is remembered as long as the seal it came from.
+  let known = new WeakMap<Holding, SessionNames>()
 
   async function makeFamily(sessionId: string): Promise<string> {
     const family = `s-${(await keyedHash(sessionId, 'session')).slice(0, nameLength)}`
@@ -44,14 +46,18 @@ export function createNames(sealer: Sealer): Names {
     of: (holding) => known.get(holding) ?? name(holding),
     user: (issuer, subject) => hashed('u', JSON.stringify([issuer, subject])),
     providerSession: (issuer, sid) => hashed('p', JSON.stringify([issuer, sid])),
+    reload() {
+      known = new WeakMap()
+    },
   }
 
   async function name(holding: Holding): Promise<SessionNames> {
+    const into = known
     const { id, issuer, subject, providerSession } = holding
     const family = await names.family(id)
     const atProvider = providerSession === undefined ? [] : await names.providerSession(issuer, providerSession)
     const made = { family, marks: [family, ...atProvider, ...(await names.user(issuer, subject))] }
-    known.set(holding, made)
+    into.set(holding, made)
     return made
   }
 
