@@ -38,6 +38,7 @@ export async function startWithStore(parts: FaultyParts = {}, overrides: Overrid
   const coatcheck = createCoatcheck(config, {
     platform: (read) => ({
       ...webPlatform(read),
+      sharesPromises: true,
       store: { ...store, ...faults(store) },
       log: (event) => void (isLogged(event, 'info') && events.push(event)),
     }),
