@@ -396,7 +396,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R121: {
     requirement:
-      'Ends the session when a refreshed ID token is of another issuer, user, client or sign-in, and uses no token that came with one that cannot be verified',
+      'Ends the session when a refreshed ID token is of another issuer, user, client or sign-in, or has a wrong signature; one whose key is not known or whose time is not now is not believed, and loses no session',
     source: core('12.2'),
   },
   R122: { requirement: 'Needs no ID token with a refresh', source: core('12.2') },
@@ -486,7 +486,7 @@ export const requirements: Record<string, Requirement> = {
     source: asvs('2.4.1'),
   },
   R153: {
-    requirement: 'Lets a back-channel logout beat a refresh that is under way',
+    requirement: 'Lets a back-channel logout beat a refresh or a sign-in that is under way',
     source: asvs('15.4.2'),
   },
   R154: {

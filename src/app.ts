@@ -30,6 +30,7 @@ import { createSessions } from './session/sessions.ts'
 import { createSpa } from './spa.ts'
 import { guarded } from './stores/guarded.ts'
 import { memoryStore } from './stores/memory.ts'
+import { inTime } from './stores/patience.ts'
 import { cameInsecurely, clientAddressOf } from './upstream/client-address.ts'
 import { rateLimit } from './upstream/rate-limit.ts'
 import { canonicalTarget, routeMatcher } from './upstream/routes.ts'
@@ -41,6 +42,11 @@ export interface Coatcheck extends Hono {
   /** Names of what is not usable right now: `store`, `provider <id>`. Empty when everything is. */
   notReady(): Promise<string[]>
   /**
+   * Reads what ended elsewhere, so that no request has to wait for it: to be called before the first. Resolves after ten
+   * seconds at most, and never rejects; what could not be read is asked for again.
+   */
+  warmUp(): Promise<void>
+  /**
    * Answers a request that belongs to a route; `undefined` for any other. Never rejects. For servers that want to spare
    * Hono's share of the cost, as `coatcheck/node` does: asking the application itself has the same outcome.
    */
@@ -51,6 +57,9 @@ export interface Coatcheck extends Hono {
    */
   reloadKeys(keys: Config['session']['keys']): void
 }
+
+/** How long a start waits for the log of what ended. Milliseconds. */
+const longestWarmUp = 10_000
 
 /** Makes the platform for a configuration; `coatcheck/node` and `coatcheck/worker` have their own. */
 export type PlatformFactory = (config: Config) => Platform
@@ -123,12 +132,22 @@ export function createCoatcheck(
   const backchannelLogout = createBackchannelLogout({ platform: shared, relyingParties, sessions, names, sealer })
   const spa = createSpa(config, platform)
 
+  function reloadKeys(keys: Config['session']['keys']): void {
+    sealer.reload(keys)
+    for (const memory of [holdings, names, apiTokens]) memory.reload()
+  }
+
+  async function warmUp(): Promise<void> {
+    await inTime(Promise.resolve(endings.catchUp()), longestWarmUp).catch(() => {})
+  }
+
   async function notReady(): Promise<string[]> {
     const checks = [...relyingParties.values()].map(async (relyingParty) =>
       (await relyingParty.ready()) ? [] : [`provider ${relyingParty.provider.id}`],
     )
-    const healthy = store.healthy().then(
-      (ok) => (ok ? [] : ['store']),
+    // Without the log of what ended nobody can be let in.
+    const healthy = Promise.all([store.healthy(), inTime(Promise.resolve(endings.catchUp()))]).then(
+      ([ok]) => (ok ? [] : ['store']),
       () => ['store'],
     )
     return (await Promise.all([healthy, ...checks])).flat()
@@ -217,7 +236,7 @@ export function createCoatcheck(
     return c.req.path.startsWith('/auth/') && isNavigation && isDocument && wantsHtml
   }
 
-  return Object.assign(app, { config, notReady, forward, reloadKeys: sealer.reload })
+  return Object.assign(app, { config, warmUp, notReady, forward, reloadKeys })
 }
 
 /** Scopes that a sign-in may ask for besides the usual ones. */

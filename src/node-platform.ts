@@ -44,6 +44,7 @@ export function nodePlatform(config: Config, { log, root }: { log: Log; root: st
     transport,
     store,
     log,
+    sharesPromises: true,
     waitUntil(work) {
       const tracked = work.catch(() => {}).finally(() => background.delete(tracked))
       background.add(tracked)

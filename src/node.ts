@@ -88,6 +88,7 @@ export async function serve(document: ConfigInput, options: ServeOptions = {}): 
   if (admin && metrics) servers.push({ server: createAdminServer(admin, metrics) as Server, address: admin.listen })
   try {
     await platform?.ready()
+    await coatcheck.warmUp()
     for (const { server, address } of servers) await listening(server, address)
   } catch (error) {
     for (const { server } of servers) server.close()

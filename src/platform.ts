@@ -14,6 +14,10 @@ export interface Platform {
   /** Shared state. */
   store: Store
   log: Log
+  /**
+   * Whether a request may wait for what another one began. Not on Workers, where that dies with the other. Default: no.
+   */
+  readonly sharesPromises?: boolean
   /** Lets work go on after the answer was sent. */
   waitUntil(work: Promise<unknown>): void
   /** The request as this runtime holds it. */

@@ -50,7 +50,7 @@ describe('the source', () => {
     ['zod', /^config(-provider|-route|-token|-values|-reader)?\.ts$/],
     ['pino', /^node-platform\.ts$/],
     ['send', /^node-platform\.ts$/],
-    ['redis', /^stores\/redis\.ts$/],
+    ['redis', /^stores\/redis-client\.ts$/],
     ['prom-client', /^admin\.ts$/],
     ['rate-limiter-flexible', /^upstream\/rate-limit\.ts$/],
     ['@hono/node-server', /^(node|node-exchange|node-platform|admin|upstream\/undici)\.ts$/],

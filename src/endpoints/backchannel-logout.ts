@@ -26,11 +26,17 @@ export function createBackchannelLogout(parts: BackchannelLogoutParts): (c: Cont
   const { log, store, now } = platform
   const byIssuer = new Map([...relyingParties.values()].map((one) => [one.provider.issuer, one]))
 
-  /** Whether this token was never here before. Under the names by all keys, because instances may differ in the newest. */
-  async function isNew(issuer: string, jti: string, expiresAt: number): Promise<boolean> {
+  /**
+   * Whether this token was never here before, and when it came first. Under the names by all keys, because instances may
+   * differ in the newest.
+   */
+  async function noted(issuer: string, jti: string, expiresAt: number): Promise<{ isNew: boolean; since: number }> {
+    const time = now()
     const keys = (await sealer.hashes('jti', JSON.stringify([issuer, jti]))).map((hash) => `jti-${hash}`)
-    const told = await Promise.all(keys.map((key) => store.add(key, 'used', Math.max(1, expiresAt - now()))))
-    return told.every(Boolean)
+    const told = await Promise.all(keys.map((key) => store.add(key, String(time), Math.max(1, expiresAt - time))))
+    if (told.every(Boolean)) return { isNew: true, since: time }
+    const times = await Promise.all(keys.map((key) => store.get(key)))
+    return { isNew: false, since: Math.min(time, ...times.flatMap((one) => (one === undefined ? [] : Number(one)))) }
   }
 
   async function end(c: Context): Promise<void> {
@@ -38,9 +44,18 @@ export function createBackchannelLogout(parts: BackchannelLogoutParts): (c: Cont
     const relyingParty = byIssuer.get(claimedIssuer(token) ?? '')
     if (!relyingParty) throw new CoatcheckError('bad_request', 'logout_token_malformed')
     const { issuer, sid, subject, jti, expiresAt } = await relyingParty.logoutToken(token)
-    if (!(await isNew(issuer, jti, expiresAt))) throw new CoatcheckError('bad_request', 'logout_token_replayed')
     // A session is the smaller thing: with both, only it ends (section 2.7).
     const marks = sid === undefined ? await names.user(issuer, subject ?? '') : await names.providerSession(issuer, sid)
+    const { isNew, since } = await noted(issuer, jti, expiresAt).catch(async (error) => {
+      // Perhaps it was noted, and only the answer was lost. Then the next try is no news to anybody.
+      await sessions.endByName(marks).catch(() => {})
+      throw error
+    })
+    if (!isNew) {
+      // Whoever noted it may have died before they told anybody. What began since then lives on.
+      await sessions.endByName(marks, since)
+      throw new CoatcheckError('bad_request', 'logout_token_replayed')
+    }
     await sessions.endByName(marks)
     log({ event: 'backchannel.logout', provider: relyingParty.provider.id, wholeUser: sid === undefined })
   }

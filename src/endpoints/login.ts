@@ -14,7 +14,7 @@ import { mayShowSession, requireNavigation, safeReturnTo } from '../security.ts'
 import type { Cookies } from '../session/cookies.ts'
 import type { Directory } from '../session/directory.ts'
 import { keyedHash, randomText, type Sealer } from '../session/seal.ts'
-import type { Session } from '../session/session.ts'
+import type { Session, SignIn } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 
 export const loginPath = '/auth/login'
@@ -189,12 +189,26 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
     }
     const relyingParty = relyingPartyFor(login.provider)
     const signedIn = await relyingParty.finish(answer, login)
-    const { session, cookieBytes } = await sessions.create(signedIn).catch((error) => {
+    try {
+      return await begin(login, signedIn, headers)
+    } catch (error) {
       // Nobody will ever use these tokens.
       platform.waitUntil(relyingParty.revoke(signedIn.tokens).catch(() => {}))
       throw error
-    })
-    await replaceSession(login, headerText(headers, 'cookie'))
+    }
+  }
+
+  /** Begins the session and ends the one before it; returns its cookies. */
+  async function begin(login: PendingLogin, signedIn: SignIn, headers: HeaderRecord): Promise<readonly string[]> {
+    const { session, cookieBytes } = await sessions.create(signedIn)
+    try {
+      // A logout may have come while the authorization server was answering; whoever was told may be another instance.
+      if (await sessions.isOverAnywhere(session)) throw new CoatcheckError('login_failed', 'session_ended')
+      await replaceSession(login, headerText(headers, 'cookie'))
+    } catch (error) {
+      await sessions.end(session)
+      throw error
+    }
     platform.waitUntil(directory.enter(session, headerText(headers, 'user-agent')).catch(() => {}))
     log({ event: 'login.completed', provider: login.provider, session: session.id, cookieBytes })
     return sessions.cookiesFor(session)

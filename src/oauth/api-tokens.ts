@@ -28,6 +28,8 @@ export interface ApiTokens {
   exchanged(session: Session, api: NamedExchange, refused?: string): AccessToken | Promise<AccessToken>
   /** A token of the application itself (RFC 6749, section 4.4). */
   ofClient(provider: string, api: NamedApi, refused?: string): AccessToken | Promise<AccessToken>
+  /** Forgets what was opened here, because the session keys are others. */
+  reload(): void
 }
 
 /** An API, and a text that no other API of any route has. */
@@ -216,5 +218,7 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
       const renew = leased(provider, (relyingParty) => relyingParty.clientToken(api))
       return get({ name, half: '', key, renew }, refused)
     },
+
+    reload: () => known.clear(),
   }
 }

@@ -12,6 +12,8 @@ import { type IdTokenVerifier, idTokenVerifier } from './id-token.ts'
 /** An authorization server that has introduced itself (OpenID Connect Discovery 1.0, section 4). */
 export interface AuthorizationServer {
   readonly configuration: client.Configuration
+  /** The same for refreshes: it does not ask what time an ID token is of, because the tokens beside it must not be lost. */
+  readonly refreshing: client.Configuration
   readonly metadata: Readonly<client.ServerMetadata>
   readonly idTokens: IdTokenVerifier
   readonly fetchedAt: number
@@ -41,8 +43,9 @@ export function discovered(
   let failed: { error: CoatcheckError; at: number } | undefined
 
   async function discover(): Promise<AuthorizationServer> {
+    const authentication = await clientAuthentication(provider)
     const configuration = await client
-      .discovery(new URL(issuer), clientId, { [client.clockTolerance]: 30 }, await clientAuthentication(provider), {
+      .discovery(new URL(issuer), clientId, { [client.clockTolerance]: 30 }, authentication, {
         algorithm: 'oidc',
         timeout: timeout / 1_000,
         [client.customFetch]: fetch,
@@ -73,8 +76,13 @@ export function discovered(
       if (isJwt(answer)) await idTokens.verifyUserinfo(await answer.clone().text())
       return answer
     }
+    const anyTime = { [client.clockTolerance]: Number.MAX_SAFE_INTEGER }
+    const refreshing = new client.Configuration(metadata, clientId, anyTime, authentication)
+    refreshing.timeout = timeout / 1_000
+    refreshing[client.customFetch] = fetch
+    if (insecure) client.allowInsecureRequests(refreshing)
     platform.log({ event: 'provider.ready', provider: provider.id })
-    return { configuration, metadata, idTokens, fetchedAt: platform.now() }
+    return { configuration, refreshing, metadata, idTokens, fetchedAt: platform.now() }
   }
 
   /** An endpoint is https, or on loopback where the issuer is. */

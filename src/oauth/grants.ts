@@ -60,10 +60,10 @@ export function createGrants(
 
   return {
     async refresh({ subject, nonce, authTime, tokens }, api) {
-      const { configuration, idTokens } = await server()
+      const { refreshing, idTokens } = await server()
       const sentAt = platform.now()
       const response = await client
-        .refreshTokenGrant(configuration, tokens.refreshToken ?? '', paramsOf(api ?? {}))
+        .refreshTokenGrant(refreshing, tokens.refreshToken ?? '', paramsOf(api ?? {}))
         .catch((error) => {
           const reason = reasonOf(error)
           if (reason === 'invalid_grant') throw new CoatcheckError('session_expired', reason, {}, error)
@@ -71,22 +71,18 @@ export function createGrants(
           throw api ? refusedFor(error) : unavailable(reason, error)
         })
       if (!isUsable(response)) throw unavailable('response_malformed')
-      let idToken: string | undefined
+      const original = { subject, nonce, authTime }
+      const expected = { issuer, clientId, accessToken: response.access_token, original }
+      let idToken = response.id_token
       try {
-        const expected = {
-          issuer,
-          clientId,
-          accessToken: response.access_token,
-          original: { subject, nonce, authTime },
-        }
-        if (response.id_token) await idTokens.verify(response.id_token, expected)
-        idToken = response.id_token
+        if (idToken) await idTokens.verify(idToken, expected)
       } catch (error) {
-        // The refresh token is spent by now: keys that cannot be fetched must not lose its successor.
-        // What the token says of itself is enough to disbelieve it, though not to believe it.
-        const transient = error instanceof CoatcheckError && error.code === 'authorization_server_unavailable'
-        const isOther = contradicts(response.id_token ?? '', { subject, nonce, authTime })
-        if (!transient || isOther) throw new CoatcheckError('session_expired', 'identity_changed', {}, error)
+        // The refresh token is spent by now: what may be right by tomorrow must not lose its successor. What the token says
+        // of itself is enough to disbelieve it, though not to believe it.
+        if (!mayPass(error) || contradicts(idToken ?? '', expected)) {
+          throw new CoatcheckError('session_expired', 'identity_changed', {}, error)
+        }
+        idToken = undefined
       }
       const previous = api?.scope === undefined ? tokens : { ...tokens, scope: api.scope }
       return tokenSet(hinted(provider, response, idToken), sentAt, lead, previous)
@@ -112,6 +108,13 @@ export function createGrants(
       return token
     },
   }
+}
+
+/** Whether an ID token may be in order although it could not be verified: its key is not known (yet), or clocks differ. */
+function mayPass(error: unknown): boolean {
+  if (!(error instanceof CoatcheckError)) return false
+  const { code, reason } = error
+  return code === 'authorization_server_unavailable' || reason === 'id_token_key' || reason === 'id_token_time'
 }
 
 function paramsOf({ resource, audience, scope }: Api): Record<string, string> {

@@ -61,13 +61,26 @@ export interface LogoutTokenParts {
   readonly claims: JWTPayload
 }
 
-/** Whether an ID token, believed or not, speaks of somebody else or of another sign-in. */
-export function contradicts(idToken: string, original: OriginalSignIn): boolean {
+/**
+ * Whether an ID token, believed or not, speaks of somebody else or of another sign-in: what it says of itself is enough to
+ * disbelieve it.
+ */
+export function contradicts(
+  idToken: string,
+  { issuer, clientId, original }: { issuer: string; clientId: string; original: OriginalSignIn },
+): boolean {
   try {
-    return isOfAnother(decodeJwt(idToken), original)
+    const claims = decodeJwt(idToken)
+    return claims.iss !== issuer || !isForUs(claims, clientId) || isOfAnother(claims, original)
   } catch {
     return true
   }
+}
+
+/** For this client, and for no other (OpenID Connect Core, section 3.1.3.7, items 3 to 5). */
+function isForUs({ aud, azp }: JWTPayload, clientId: string): boolean {
+  const audience = Array.isArray(aud) ? aud : [aud]
+  return audience.length > 0 && audience.every((one) => one === clientId) && (azp === undefined || azp === clientId)
 }
 
 function isOfAnother({ sub, nonce, auth_time }: JWTPayload, { subject, authTime, ...original }: OriginalSignIn) {
@@ -76,7 +89,10 @@ function isOfAnother({ sub, nonce, auth_time }: JWTPayload, { subject, authTime,
   return auth_time !== undefined && authTime !== undefined && auth_time !== authTime
 }
 
-/** Keys are fetched at most this often in a minute, however many tokens name a key that nobody has. */
+/**
+ * Keys are fetched at most this often in a minute for each kind of token, however many name a key that nobody has. Logout
+ * tokens are a kind of their own: anybody may send them, and must not use up what a refresh needs.
+ */
 const fetchesPerMinute = 5
 
 /**
@@ -90,12 +106,15 @@ export function idTokenVerifier(
   { fetch, timeout, now }: { fetch: AuthorizationServerFetch; timeout: number; now: () => number },
 ): IdTokenVerifier {
   const accepted = (algorithms: readonly string[] = ['RS256']) => algorithms.filter((alg) => acceptable.has(alg))
-  const keys = createRemoteJWKSet(new URL(jwksUri), {
-    [customFetch]: seldom(fetch, now),
-    timeoutDuration: Math.ceil(timeout),
-    // An unknown `kid` makes the keys be fetched again at once, so that a rotation is never noticed too late.
-    cooldownDuration: 0,
-  })
+  const keySet = () =>
+    createRemoteJWKSet(new URL(jwksUri), {
+      [customFetch]: seldom(fetch, now),
+      timeoutDuration: Math.ceil(timeout),
+      // An unknown `kid` makes the keys be fetched again at once, so that a rotation is never noticed too late.
+      cooldownDuration: 0,
+    })
+  const keys = keySet()
+  const logoutKeys = keySet()
   return {
     async verify(idToken, { issuer, clientId, accessToken, original }) {
       const { payload, protectedHeader } = await jwtVerify(idToken, keys, {
@@ -111,19 +130,17 @@ export function idTokenVerifier(
       const { typ } = protectedHeader
       // A logout token or an access token is not an ID token (RFC 8725, section 3.11).
       if (typ !== undefined && String(typ).toUpperCase() !== 'JWT') throw refused('id_token_signature')
-      const { sub, aud, azp, iat = 0 } = payload
+      const { sub, at_hash, iat = 0 } = payload
       if (typeof sub !== 'string' || sub === '' || sub.length > 255) throw refused('id_token_malformed')
-      if (Array.isArray(aud) && aud.some((other) => other !== clientId)) throw refused('id_token_claim')
-      if (azp !== undefined && azp !== clientId) throw refused('id_token_claim')
-      if (iat > now() / 1_000 + 60) throw refused('id_token_time')
-      const { at_hash } = payload
+      if (!isForUs(payload, clientId)) throw refused('id_token_claim')
       const hash = await leftHash(accessToken, protectedHeader.alg)
       if (at_hash !== undefined && hash !== undefined && at_hash !== hash) throw refused('id_token_claim')
       if (original && isOfAnother(payload, original)) throw refused('identity_changed')
+      if (iat > now() / 1_000 + 60) throw refused('id_token_time')
       return { ...payload, sub }
     },
     async verifyLogoutToken(jwt, { issuer, clientId }) {
-      const { payload, protectedHeader } = await jwtVerify(jwt, keys, {
+      const { payload, protectedHeader } = await jwtVerify(jwt, logoutKeys, {
         algorithms: accepted(supported.idToken),
         issuer,
         audience: clientId,
@@ -176,7 +193,9 @@ function refused(reason: Reason, cause?: unknown): CoatcheckError {
 function failure(error: unknown): CoatcheckError {
   if (error instanceof CoatcheckError) return error
   if (error instanceof errors.JWTExpired) return refused('id_token_time', error)
-  if (error instanceof errors.JWTClaimValidationFailed) return refused('id_token_claim', error)
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    return refused(error.claim === 'nbf' ? 'id_token_time' : 'id_token_claim', error)
+  }
   if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) {
     return refused('id_token_key', error)
   }

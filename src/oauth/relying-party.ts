@@ -84,7 +84,7 @@ export function createRelyingParty(
     identity: Awaited<ReturnType<AuthorizationServer['idTokens']['verify']>>,
     accessToken: string,
     { nonce, acrValues, maxAge }: LoginTransaction,
-  ): Promise<Omit<SignIn, 'tokens'>> {
+  ): Promise<Omit<SignIn, 'tokens' | 'beganAt'>> {
     const { acr, auth_time, sid } = identity
     if (acrValues !== undefined && !acrValues.split(' ').includes(String(acr))) {
       throw new CoatcheckError('login_failed', 'acr_not_satisfied')
@@ -156,7 +156,7 @@ export function createRelyingParty(
         const refusedScope = transaction.moreScope.filter((scope) => !grants(tokens, [scope]))
         try {
           const who = await identified(authorizationServer, identity, accessToken, transaction)
-          return { ...who, refusedScope: refusedScope.length > 0 ? refusedScope : undefined, tokens }
+          return { ...who, refusedScope: refusedScope.length > 0 ? refusedScope : undefined, tokens, beganAt: sentAt }
         } catch (error) {
           // Nobody will ever use these tokens.
           platform.waitUntil(revoke(tokens).catch(() => {}))

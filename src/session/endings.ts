@@ -37,8 +37,15 @@ const log = 'endings'
 const mostEndings = 1_000_000
 /** Endings that could not be told yet; more than this are told by nobody. */
 const mostUntold = 10_000
+/** How long telling may take before somebody else tries: whoever began may have been cut off. Milliseconds. */
+const tellingTime = 5_000
 
-export function createEndings({ now, store, waitUntil }: Pick<Platform, 'now' | 'store' | 'waitUntil'>): Endings {
+export function createEndings({
+  now,
+  store,
+  waitUntil,
+  sharesPromises = false,
+}: Pick<Platform, 'now' | 'store' | 'waitUntil' | 'sharesPromises'>): Endings {
   const ended = new LRUCache<string, { before: number; until: number }>({
     // By size and not by number: the room for a number would be taken at once.
     maxSize: mostEndings,
@@ -46,7 +53,8 @@ export function createEndings({ now, store, waitUntil }: Pick<Platform, 'now' | 
     perf: { now },
     ttlResolution: 0,
   })
-  const untold = new Set<Ending>()
+  /** With the time until which somebody is at it. */
+  const untold = new Map<Ending, number>()
   let cursor = ''
   let knownAt = Number.NEGATIVE_INFINITY
   let askedAt = Number.NEGATIVE_INFINITY
@@ -62,14 +70,25 @@ export function createEndings({ now, store, waitUntil }: Pick<Platform, 'now' | 
 
   async function tell(ending: Ending): Promise<void> {
     const ttl = ending.until - now()
-    if (ttl > 0) await store.append(log, written(ending), ttl)
-    untold.delete(ending)
+    if (untold.size < mostUntold || untold.has(ending)) untold.set(ending, now() + tellingTime)
+    try {
+      if (ttl > 0) await store.append(log, written(ending), ttl)
+      untold.delete(ending)
+    } catch (error) {
+      if (untold.has(ending)) untold.set(ending, Number.NEGATIVE_INFINITY)
+      throw error
+    }
+  }
+
+  /** Tells what could not be told before, until that fails again. */
+  async function tellRest(): Promise<void> {
+    for (const [ending, busyUntil] of untold) if (busyUntil <= now()) await tell(ending)
   }
 
   async function ask(): Promise<void> {
     const time = now()
     askedAt = time
-    for (const ending of untold) await tell(ending)
+    if (untold.size > 0) waitUntil(tellRest().catch(() => {}))
     for (let more = true; more; ) {
       const page = await store.since(log, cursor)
       for (const entry of page.entries) {
@@ -82,10 +101,41 @@ export function createEndings({ now, store, waitUntil }: Pick<Platform, 'now' | 
     knownAt = Math.max(knownAt, time)
   }
 
+  /** The question that is under way, and one that begins when it is answered. */
+  let running: Promise<void> | undefined
+  let following: Promise<void> | undefined
+
+  /** An answer to a question that is asked from now on: an older one may not have seen what its caller did before. */
+  function askFromNow(): Promise<void> {
+    if (!sharesPromises) return ask()
+    if (!running) return askOnce()
+    following ??= running
+      .catch(() => {})
+      .then(() => {
+        following = undefined
+        return askOnce()
+      })
+    return following
+  }
+
+  function askOnce(): Promise<void> {
+    if (!sharesPromises) return ask()
+    running ??= ask().finally(() => {
+      running = undefined
+    })
+    return running
+  }
+
+  /** Knowledge that is fresh at this moment: that of a question under way may be too old by the time it is there. */
+  async function askFresh(): Promise<void> {
+    const time = now()
+    await askOnce()
+    if (knownAt <= time - freshness) await askFromNow()
+  }
+
   return {
     async end(ending) {
       learn(ending)
-      if (untold.size < mostUntold) untold.add(ending)
       await tell(ending)
     },
     isOver(marks, createdAt) {
@@ -96,13 +146,13 @@ export function createEndings({ now, store, waitUntil }: Pick<Platform, 'now' | 
       return false
     },
     catchUp(when) {
-      if (when === 'now') return ask()
+      if (when === 'now') return askFromNow()
       const age = now() - knownAt
       // A clock that was set back must not make old knowledge look new.
       if (age >= 0 && age < askAfter) return undefined
-      if (age < 0 || age >= freshness) return ask()
+      if (age < 0 || age >= freshness) return askFresh()
       const isAsking = now() - askedAt < askAfter
-      if (!isAsking) waitUntil(ask().catch(() => {}))
+      if (!isAsking) waitUntil(askOnce().catch(() => {}))
       return undefined
     },
   }

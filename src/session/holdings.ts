@@ -25,6 +25,8 @@ export interface Holdings {
   remember(holding: Holding, key: HoldingKey, endsAt: number): void
   /** Forgets what is kept under this family. */
   forget(family: string): Promise<void>
+  /** Forgets what was opened here, because the session keys are others. */
+  reload(): void
 }
 
 /** What is remembered of the store's holdings. */
@@ -35,19 +37,23 @@ export function createHoldings(
   { sealer, cookies, platform }: { sealer: Sealer; cookies: Cookies; platform: Pick<Platform, 'now' | 'store'> },
 ): Holdings {
   const { now, store } = platform
-  const opened = new LRUCache<string, { half: string; unsealed: Unsealed }>({
-    ...remembered,
-    sizeCalculation: ({ unsealed }) => 500 + ('data' in unsealed ? sizeOf(unsealed.data as Holding) : 0),
-  })
+  const empty = () =>
+    new LRUCache<string, { half: string; unsealed: Unsealed }>({
+      ...remembered,
+      sizeCalculation: ({ unsealed }) => 500 + ('data' in unsealed ? sizeOf(unsealed.data as Holding) : 0),
+    })
+  let opened = empty()
   /** A store that everybody shares takes what is too large for cookies; the memory of one process does only if told to. */
   const mayMove = session.storage === 'store' || type !== 'memory'
   const keyOf = ({ family }: Pick<HoldingKey, 'family'>) => `${family}/holding`
 
   async function open(key: HoldingKey): Promise<Unsealed | undefined> {
+    // With other keys by the time it is open, it goes into the memory that was given up.
+    const into = opened
     const seal = await store.get(keyOf(key))
     if (seal === undefined) return undefined
     const unsealed = await sealer.unseal('holding', seal, key.half)
-    if (unsealed.failure === undefined) opened.set(key.family, { half: key.half, unsealed })
+    if (unsealed.failure === undefined) into.set(key.family, { half: key.half, unsealed })
     return unsealed
   }
 
@@ -94,6 +100,10 @@ export function createHoldings(
     async forget(family) {
       opened.delete(family)
       await store.delete(keyOf({ family }))
+    },
+
+    reload() {
+      opened = empty()
     },
   }
   return holdings

@@ -26,6 +26,8 @@ export interface Names {
   address(address: string): Promise<string>
   /** A limit that calls are counted against, by the newest session key. */
   limit(description: string): Promise<string>
+  /** Names everything anew, because the session keys are others. */
+  reload(): void
 }
 
 /** Names are for telling apart, not for secrecy of their own: half a hash will do. Characters, 6 bits each. */
@@ -33,8 +35,8 @@ const nameLength = 22
 
 export function createNames(sealer: Sealer): Names {
   const families = new LRUCache<string, string>({ max: 20_000 })
-  // By the object, which is remembered as long as the seal it came from: with new session keys all are made anew.
-  const known = new WeakMap<Holding, SessionNames>()
+  // By the object, which is remembered as long as the seal it came from.
+  let known = new WeakMap<Holding, SessionNames>()
 
   async function makeFamily(sessionId: string): Promise<string> {
     const family = `s-${(await keyedHash(sessionId, 'session')).slice(0, nameLength)}`
@@ -54,15 +56,19 @@ export function createNames(sealer: Sealer): Names {
     providerSession: (issuer, sid) => hashed('p', JSON.stringify([issuer, sid])),
     address: (address) => newest('a', address),
     limit: (description) => newest('l', description),
+    reload() {
+      known = new WeakMap()
+    },
   }
 
   async function name(holding: Holding): Promise<SessionNames> {
+    const into = known
     const { id, issuer, subject, providerSession } = holding
     const family = await names.family(id)
     const atProvider = providerSession === undefined ? [] : await names.providerSession(issuer, providerSession)
     const user = await names.user(issuer, subject)
     const made = { family, marks: [family, ...atProvider, ...user], user: `${user[0]}` }
-    known.set(holding, made)
+    into.set(holding, made)
     return made
   }
 

@@ -73,11 +73,12 @@ export function createSealer(keys: readonly SessionKey[], context: string, now: 
   })
 
   async function open(purpose: Purpose, text: string, half: string): Promise<Unsealed> {
+    const current = ring
     if (!sealShape.test(text)) return { failure: 'invalid' }
     let failure: 'invalid' | 'unknown_key' = 'invalid'
     // The time limit that counts is our own, inside the sealed data: iron's would allow a minute of skew.
     const envelope = await unsealData<Envelope>(text, {
-      password: await passwords(await ring(purpose), half),
+      password: await passwords(await current(purpose), half),
       ttl: 0,
       onUnsealError: (reason) => {
         if (reason === 'unknown-password') failure = 'unknown_key'
@@ -87,7 +88,8 @@ export function createSealer(keys: readonly SessionKey[], context: string, now: 
     if (envelope.until <= now()) return { failure: 'expired' }
     const result = { data: envelope.data, expiresAt: envelope.until }
     const own = detached(text)
-    opened.set(own.slice(-tailLength), { purpose, half, text: own, opened: result })
+    // What was opened with a key that is gone since must be opened by nobody after that.
+    if (current === ring) opened.set(own.slice(-tailLength), { purpose, half, text: own, opened: result })
     return result
   }
 

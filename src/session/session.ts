@@ -65,7 +65,13 @@ export interface Session extends HoldingKey {
 }
 
 /** What a new session is made of. */
-export type SignIn = Omit<Holding, 'id' | 'generation'>
+export interface SignIn extends Omit<Holding, 'id' | 'generation'> {
+  /**
+   * When the session begins, milliseconds since 1970: before the code was redeemed, so that it ends with whatever ends
+   * while the authorization server is still answering.
+   */
+  readonly beganAt: number
+}
 
 export type OpenedSession =
   | { readonly session: Session; readonly refusal?: undefined }

@@ -63,8 +63,12 @@ export interface Sessions {
   endById(id: string): Promise<void>
   /** Ends every session of the user of this one. @throws CoatcheckError `store_unavailable` */
   endUser(session: Session): Promise<void>
-  /** Ends every session with one of these names that has begun by now. @throws CoatcheckError `store_unavailable` */
-  endByName(marks: readonly string[]): Promise<void>
+  /**
+   * Ends every session with one of these names that has begun by now.
+   * @param since instead of now; milliseconds since 1970. What everybody knows is then not told again.
+   * @throws CoatcheckError `store_unavailable`
+   */
+  endByName(marks: readonly string[], since?: number): Promise<void>
   /** What the answer to this request may set: nothing at all once the session is over. */
   cookiesFor(session: Session): readonly string[]
   /** Seconds until the session ends for want of activity, and whatever happens. */
@@ -109,8 +113,7 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
   return {
     open: createOpening(config, parts),
 
-    async create(signIn) {
-      const createdAt = now()
+    async create({ beganAt: createdAt, ...signIn }) {
       const id = randomText(18)
       const half = randomText(16)
       const endsAt = createdAt + absoluteTimeout
@@ -208,7 +211,10 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
       await holdings.forget(family)
     },
     endUser: async ({ holding: { issuer, subject } }) => endByName(await names.user(issuer, subject)),
-    endByName: (marks) => endByName(marks),
+    async endByName(marks, since) {
+      if (since !== undefined) await endings.catchUp('now')
+      if (since === undefined || !endings.isOver(marks, since)) await endByName(marks, since)
+    },
 
     cookiesFor({ marks, createdAt, newTicket, newHolding }) {
       if (newTicket === undefined && newHolding === undefined) return none

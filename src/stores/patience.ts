@@ -11,11 +11,11 @@ export function lifetime(ttl: number): number {
   return Math.max(1, Math.ceil(ttl))
 }
 
-/** What `work` comes to. @throws Error once `answerTime` is over; what comes of `work` later is nobody's business. */
-export async function inTime<T>(work: Promise<T>): Promise<T> {
+/** What `work` comes to. @throws Error once `time` is over; what comes of `work` later is nobody's business. */
+export async function inTime<T>(work: Promise<T>, time = answerTime): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('The store did not answer in time')), answerTime)
+    timer = setTimeout(() => reject(new Error('The store did not answer in time')), time)
   })
   try {
     return await Promise.race([work, late])

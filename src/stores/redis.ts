@@ -1,20 +1,17 @@
 // A store for many machines, in Redis or Valkey (6.2 or later). The package `redis` is loaded only when this is used.
 import { answerTime, inTime, lifetime, pageSize } from './patience.ts'
-import * as scripts from './redis-scripts.ts'
+import { type Client, createClient, giveUp, type Library, load, quit } from './redis-client.ts'
 import { familyOf, type Lease, type OpenStore } from './store.ts'
 import { createWaiting } from './waiting.ts'
 
-/** Longest pause between attempts to connect. Milliseconds. */
-const longestBackOff = 1_000
 /** A connection that has answered nothing for this long is given up for a new one. Milliseconds. */
 const longestSilence = 5_000
 /** After this somebody who waits looks again in any case: what Redis publishes may be lost. Milliseconds. */
 const longestWait = 1_000
+/** A server that takes no writes is left for a new connection this often at most. Milliseconds. */
+const readOnlyPause = 1_000
 /** How long a subscription is kept for the next who waits for the same. Milliseconds. */
 const subscriptionTime = 5_000
-
-type Library = typeof import('redis')
-type Client = ReturnType<typeof createClient>
 
 /** Whether Redis can be used: `unreachable`, or `refused` for credentials that it does not take. */
 export type RedisState = 'ready' | 'unreachable' | 'refused'
@@ -49,6 +46,8 @@ export function redisStore(url: string, { prefix = 'coatcheck', tell = () => {} 
   /** Calls without an answer yet, and since when nothing was answered although something was asked. */
   let pending = 0
   let silentSince: number | undefined
+  /** When a connection was last given up because its server takes no writes; until one is taken that is all we know. */
+  let readOnlySince: number | undefined
 
   const loaded = load().then((found) => {
     library = found
@@ -65,7 +64,7 @@ export function redisStore(url: string, { prefix = 'coatcheck', tell = () => {} 
       made.on('ready', () => {
         if (made === client) {
           silentSince = undefined
-          become('ready')
+          if (readOnlySince === undefined) become('ready')
         }
         resolve()
       })
@@ -84,8 +83,8 @@ export function redisStore(url: string, { prefix = 'coatcheck', tell = () => {} 
     tell(next)
   }
 
-  /** Gives up connections that answer nothing, or that lead to a server which has become a replica. */
-  function reconnect(): void {
+  /** @param leave what becomes of the connections that were */
+  function reconnect(leave: (old: Client) => void): void {
     if (!library || isClosed) return
     const old = [client, subscriber]
     silentSince = undefined
@@ -93,7 +92,7 @@ export function redisStore(url: string, { prefix = 'coatcheck', tell = () => {} 
     subscriber = undefined
     become('unreachable')
     client = connect(library)
-    for (const one of old) if (one) giveUp(one)
+    for (const one of old) if (one) leave(one)
   }
 
   const ask = <T>(command: (to: Client) => Promise<T>) => inTime(attempt(command))
@@ -102,24 +101,48 @@ export function redisStore(url: string, { prefix = 'coatcheck', tell = () => {} 
     if (isClosed) throw new Error('The store is closed')
     if (!client) await loaded
     const silence = silentSince === undefined ? 0 : performance.now() - silentSince
-    if (silence > longestSilence) reconnect()
+    if (silence > longestSilence) reconnect(giveUp)
     else if (silence > answerTime && pending > 0) throw new Error('Redis does not answer')
     silentSince ??= performance.now()
-    // Right after the start there is a connection under way that is worth waiting for.
-    if (state === undefined && connectedOnce) await inTime(connectedOnce)
+    // Right after the start there is a connection under way that is worth waiting for, and so while one replaces another.
+    if ((state === undefined || readOnlySince !== undefined) && connectedOnce) await inTime(connectedOnce)
     if (!client) throw new Error('The store is closed')
     pending++
-    const answer = command(client)
-    void answer.then(heard, (error) => heard(undefined, error))
+    const to = client
+    const answer = command(to)
+    void answer.then(
+      () => heard(to),
+      (error) => heard(to, error),
+    )
     return await answer
   }
 
-  function heard(_: unknown, error?: unknown): void {
+  function heard(from: Client, error?: unknown): void {
     pending--
     // An error that Redis answered is an answer too.
     const isAnswer = error === undefined || (library && error instanceof library.ErrorReply)
-    if (isAnswer) silentSince = undefined
-    if (isAnswer && String((error as Error | undefined)?.message).startsWith('READONLY')) reconnect()
+    if (!isAnswer || from !== client) return
+    silentSince = undefined
+    if (String((error as Error | undefined)?.message).startsWith('READONLY')) leaveReplica()
+  }
+
+  /** The server has become a replica; a new connection may lead to the one that took its place. */
+  function leaveReplica(): void {
+    const time = performance.now()
+    if (readOnlySince !== undefined && time - readOnlySince < readOnlyPause) return
+    readOnlySince = time
+    // Reads that are under way are answered.
+    reconnect((old) => void quit(old))
+  }
+
+  /** A call that writes in any case, and so proves that the server takes writes. */
+  async function write(command: (to: Client) => Promise<unknown>): Promise<unknown> {
+    const answer = await ask(command)
+    if (readOnlySince !== undefined) {
+      readOnlySince = undefined
+      become('ready')
+    }
+    return answer
   }
 
   const wake = (_: string, channel: string) => waiting.wake(channel)
@@ -155,14 +178,14 @@ export function redisStore(url: string, { prefix = 'coatcheck', tell = () => {} 
     get: async (key) => (await ask((to) => to.get(name.value(key)))) ?? undefined,
 
     async set(key, value, ttl) {
-      await ask((to) => to.put(name.value(key), value, String(lifetime(ttl)), name.channel(key), ''))
+      await write((to) => to.put(name.value(key), value, String(lifetime(ttl)), name.channel(key), ''))
     },
 
     add: async (key, value, ttl) =>
-      (await ask((to) => to.put(name.value(key), value, String(lifetime(ttl)), name.channel(key), 'NX'))) === 1,
+      (await write((to) => to.put(name.value(key), value, String(lifetime(ttl)), name.channel(key), 'NX'))) === 1,
 
     async delete(key) {
-      await ask((to) => to.remove(name.value(key), name.channel(key)))
+      await write((to) => to.remove(name.value(key), name.channel(key)))
     },
 
     async lease(key, ttl): Promise<Lease | undefined> {
@@ -186,7 +209,7 @@ export function redisStore(url: string, { prefix = 'coatcheck', tell = () => {} 
     },
 
     async append(log, entry, ttl) {
-      await ask((to) => to.append(name.log(log), entry, String(lifetime(ttl))))
+      await write((to) => to.append(name.log(log), entry, String(lifetime(ttl))))
     },
 
     async since(log, cursor) {
@@ -196,14 +219,14 @@ export function redisStore(url: string, { prefix = 'coatcheck', tell = () => {} 
     },
 
     async count(key, points, ttl) {
-      const answer = await ask((to) => to.count(name.counter(key), String(points), String(lifetime(ttl))))
+      const answer = await write((to) => to.count(name.counter(key), String(points), String(lifetime(ttl))))
       const [total, milliseconds] = answer as [number, number]
       return { total, milliseconds }
     },
 
     // A replica, or a Redis that is full, still answers reads: only a write proves anything.
     healthy: () =>
-      ask((to) => to.put(`${prefix}:healthy`, '', '1000', `${prefix}:healthy`, '')).then(
+      write((to) => to.put(`${prefix}:healthy`, '', '1000', `${prefix}:healthy`, '')).then(
         () => true,
         () => false,
       ),
@@ -216,60 +239,6 @@ export function redisStore(url: string, { prefix = 'coatcheck', tell = () => {} 
       await Promise.all([client, subscriber].map(quit))
     },
   }
-}
-
-async function load(): Promise<Library> {
-  return import('redis').catch((error: unknown) => {
-    const isMissing = (error as { code?: string }).code === 'ERR_MODULE_NOT_FOUND'
-    const hint = isMissing ? 'is not installed: npm install redis@6' : 'cannot be loaded'
-    throw new Error(`A store of type redis needs the package redis, which ${hint}`, { cause: error })
-  })
-}
-
-function createClient(library: Library, url: string) {
-  const script = (text: string) =>
-    library.defineScript({
-      SCRIPT: text,
-      NUMBER_OF_KEYS: 1,
-      parseCommand(parser, key: string, ...args: string[]) {
-        parser.pushKey(key)
-        parser.push(...args)
-      },
-      transformReply: (reply: unknown) => reply,
-    })
-  return library.createClient({
-    url,
-    disableOfflineQueue: true,
-    maintNotifications: 'disabled',
-    socket: {
-      connectTimeout: answerTime,
-      reconnectStrategy: (retries) =>
-        Math.min(longestBackOff, 25 * 2 ** Math.min(retries, 10)) * (0.5 + Math.random() / 2),
-    },
-    scripts: {
-      put: script(scripts.put),
-      remove: script(scripts.remove),
-      take: script(scripts.take),
-      renew: script(scripts.renew),
-      release: script(scripts.release),
-      append: script(scripts.append),
-      since: script(scripts.since),
-      count: script(scripts.count),
-    },
-  })
-}
-
-/** Says goodbye, but not for long. */
-async function quit(client: Client | undefined): Promise<void> {
-  if (!client) return
-  if (client.isReady) await inTime(client.close()).catch(() => {})
-  giveUp(client)
-}
-
-/** Ends a connection for good. One that is just being made is not ended by `destroy()` until it is there. */
-function giveUp(client: Client): void {
-  client.on('connect', () => client.destroy())
-  client.destroy()
 }
 
 /** Names in Redis. What is in braces, the family, decides about the slot of a cluster. */

@@ -4,6 +4,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { faultWorld } from '../support/fault-world.ts'
 import { jwt, readJwt, rs256, unsigned } from '../support/forge.ts'
+import { passed } from '../support/time.ts'
 
 const now = () => Math.floor(Date.now() / 1_000)
 const event = 'http://schemas.openid.net/event/backchannel-logout'
@@ -120,5 +121,20 @@ describe('R147 a logout token', () => {
     expect(world.as.to('/jwks').length - before).toBeLessThanOrEqual(5)
     const browser = world.browser()
     expect((await browser.signIn()).status).toBe(303)
+  })
+  test('R152 by the dozen, before the authorization server changes its keys, keep nobody from signing in or from a refresh', async () => {
+    world.as.behaviour.expiresIn = 0.1
+    const browser = world.browser()
+    await browser.signIn()
+    await passed(120)
+    const { header, claims } = readJwt(await world.as.logoutToken({ sub: 'alice' }))
+    for (let round = 0; round < 12; round++) {
+      const forged = jwt({ ...header, kid: `r${round}` }, claims, rs256(attacker))
+      expect((await send(new URLSearchParams({ logout_token: forged }).toString())).status).toBe(400)
+    }
+    await world.as.rotateKeys()
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    expect((await world.browser().signIn()).headers.get('location')).toBe('/')
+    expect(world.logged('session.ended')).toEqual([])
   })
 })

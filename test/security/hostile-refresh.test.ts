@@ -94,7 +94,6 @@ describe('R121 a refreshed ID token', () => {
     ['authorized for another party', (claims) => Object.assign(claims, { azp: 'evil' })],
     ['of another sign-in (nonce)', (claims) => Object.assign(claims, { nonce: 'A'.repeat(43) })],
     ['of another sign-in (auth_time)', (claims) => Object.assign(claims, { auth_time: 1_000_000_000 })],
-    ['that is over', (claims) => Object.assign(claims, { exp: 1_000_000_000, iat: 999_999_000 })],
   ]
 
   test.each(wrong)('%s ends the session, and its access token is not used', async (_, change) => {
@@ -157,6 +156,46 @@ describe('R121 a refreshed ID token', () => {
     }
     expect((await browser.fetch('/api/orders')).status).toBe(200)
     expect(refreshes(world.as)).toHaveLength(1)
+  })
+
+  const unproven: [string, (claims: Claims, header: Claims) => void][] = [
+    ['signed with a key that is not published yet', (_, header) => Object.assign(header, { kid: 'unknown' })],
+    ['from a server whose clock is ahead', (claims) => shift(claims, 100)],
+    ['from a server whose clock is far behind', (claims) => shift(claims, -86_400)],
+    ['that counts from later on', (claims) => Object.assign(claims, { nbf: Number(claims.iat) + 100 })],
+  ]
+
+  function shift(claims: Claims, seconds: number): void {
+    Object.assign(claims, { iat: Number(claims.iat) + seconds, exp: Number(claims.exp) + seconds })
+  }
+
+  test.each(unproven)('%s loses no session: the tokens beside it are kept', async (_, change) => {
+    const browser = await withSpentToken(world)
+    world.as.behaviour.idToken = change
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    expect(refreshes(world.as)).toHaveLength(1)
+    expect((await browser.fetch('/auth/session')).json().user.sub).toBe('alice')
+    expectNoCanary(world, browser)
+  })
+
+  test.each(
+    unproven.flatMap(([why, unprove]) =>
+      [
+        ['another user', { sub: 'mallory' }],
+        ['another issuer', { iss: 'https://evil.example' }],
+        ['another client', { aud: 'evil' }],
+        ['another party', { azp: 'evil' }],
+      ].map(([who, other]) => [why, who, unprove, other] as const),
+    ),
+  )('%s, which moreover speaks of %s, ends the session', async (_, _who, unprove, other) => {
+    const browser = await withSpentToken(world)
+    world.as.behaviour.idToken = (claims, header) => {
+      unprove(claims, header)
+      Object.assign(claims, other)
+    }
+    expectRefusal(await browser.fetch('/api/orders'), 401, 'session_expired')
+    expect(world.api.requests).toEqual([])
+    expectNoCanary(world, browser)
   })
 
   test('of the same sign-in (nonce and auth_time as they were) is welcome', async () => {

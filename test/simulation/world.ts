@@ -136,6 +136,8 @@ export function createWorld(
       store: seams.store(store.asSeenBy(self)),
       log: (event) => log(number, event),
       waitUntil: () => {},
+      // Of both kinds, as Node and Workers are.
+      sharesPromises: placeOf(number) % 2 === 0,
       exchange: webExchange,
     }
   }

@@ -319,6 +319,29 @@ describe('a Redis that is away', () => {
     await expect.poll(() => store.healthy()).toBe(true)
   })
 
+  test('or has become a replica is asked for a new connection once a second, and reads go on meanwhile', async () => {
+    const { redis, store, states } = await world()
+    await store.set('a', '1', 60_000)
+    const admin = await plainClient(redis.url)
+    const connections = async () => Number(/total_connections_received:(\d+)/.exec(await admin.info('stats'))?.[1])
+    await admin.replicaOf('127.0.0.1', 1)
+    const before = await connections()
+    const end = performance.now() + 2_500
+    while (performance.now() < end) {
+      const writes = Array.from({ length: 20 }, () => store.set('a', '2', 60_000))
+      const reads = Array.from({ length: 5 }, () => store.get('a'))
+      for (const { status } of await Promise.allSettled(writes)) expect(status).toBe('rejected')
+      expect(await Promise.all(reads)).toEqual(Array(5).fill('1'))
+    }
+    expect((await connections()) - before).toBeLessThanOrEqual(4)
+    expect(states).toEqual(['ready', 'unreachable'])
+    await admin.sendCommand(['REPLICAOF', 'NO', 'ONE'])
+    await expect.poll(() => store.healthy()).toBe(true)
+    await store.set('a', '3', 60_000)
+    expect(await store.get('a')).toBe('3')
+    expect(states).toEqual(['ready', 'unreachable', 'ready'])
+  })
+
   test('or refuses the credentials is told so, without them', async () => {
     const { redis, store } = await world('--requirepass', 'right-password')
     expect(await store.healthy()).toBe(false)

@@ -104,7 +104,7 @@ export function providerFor(as: AuthorizationServer, id = 'main'): ConfigInput['
 }
 
 /** One provider, and a route of each kind. */
-function configFor(as: AuthorizationServer, api: Upstream, port: number): ConfigInput {
+export function configFor(as: AuthorizationServer, api: Upstream, port: number): ConfigInput {
   return {
     publicUrl: `http://app.localhost:${port}`,
     listen: { host: '127.0.0.1', port },

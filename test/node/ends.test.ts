@@ -1,0 +1,147 @@
+// Ends of sessions that meet a store which fails, a sign-in under way, or new keys.
+import { describe, expect, test } from 'vitest'
+import { memoryStore } from '../../src/stores/memory.ts'
+import { startAuthorizationServer } from '../support/authorization-server.ts'
+import type { Browser } from '../support/browser.ts'
+import type { World } from '../support/coatcheck.ts'
+import { startWithStore } from '../support/faulty-store.ts'
+import { closeAfterTest } from '../support/http-server.ts'
+
+/** As an authorization server sends it. */
+const sendLogout = (world: World, token: string) =>
+  world.browser().send('/auth/backchannel-logout', {
+    method: 'POST',
+    body: `logout_token=${token}`,
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+  })
+
+const sessionCookies = (browser: Browser) => [...browser.cookies.keys()].filter((name) => !name.endsWith('-login'))
+
+const isOver = async (browser: Browser) => (await browser.fetch('/api/orders')).json().code === 'session_expired'
+
+/** Something that is waited for, and that is let go by hand. */
+function gate() {
+  const { promise: reached, resolve: reach } = Promise.withResolvers<void>()
+  const { promise: opened, resolve: open } = Promise.withResolvers<undefined>()
+  const pass = () => {
+    reach()
+    return opened
+  }
+  return { reached, open: () => open(undefined), pass }
+}
+
+describe('R151 a logout token whose answer from the store is lost', () => {
+  test('ends the session all the same, and is told to be sent again', async () => {
+    let lost = 0
+    const world = await startWithStore({
+      faults: (inner) => ({
+        async add(key, value, ttl) {
+          const isNew = await inner.add(key, value, ttl)
+          if (key.startsWith('jti-') && lost++ === 0) throw new Error('The answer is lost')
+          return isNew
+        },
+      }),
+    })
+    const browser = world.browser()
+    await browser.signIn()
+    const token = await world.as.logoutToken({ sub: 'alice' })
+    expect((await sendLogout(world, token)).status).toBe(503)
+    expect(await isOver(browser)).toBe(true)
+  })
+
+  test('ends it when it is sent again, although the instance that lost it never told anybody', async () => {
+    const as = closeAfterTest(await startAuthorizationServer())
+    const store = memoryStore()
+    const there = await startWithStore({ as, store })
+    const here = await startWithStore(
+      {
+        as,
+        store,
+        faults: (inner) => ({
+          async add(key, value, ttl) {
+            const isNew = await inner.add(key, value, ttl)
+            if (key.startsWith('jti-')) throw new Error('The answer is lost')
+            return isNew
+          },
+          append: async () => {
+            throw new Error('The store is away')
+          },
+        }),
+      },
+      there.config,
+    )
+    const [browser, later] = [there.browser(), there.browser()]
+    await browser.signIn()
+    const token = await as.logoutToken({ sub: 'alice' })
+    expect((await sendLogout(here, token)).status).toBe(503)
+    await later.signIn()
+    expect((await sendLogout(there, token)).json().code).toBe('bad_request')
+    expect(await isOver(browser)).toBe(true)
+    expect(await isOver(later)).toBe(false)
+  })
+})
+
+describe('R153 a logout that arrives while somebody signs in', () => {
+  test.each(['/token', '/userinfo'])('(at %s) wins: no session begins, and its tokens are revoked', async (path) => {
+    const world = await startWithStore()
+    const browser = world.browser()
+    const callback = await browser.untilCallback()
+    const { reached, open, pass } = gate()
+    world.as.behaviour.faults[path] = pass
+    const answer = browser.navigate(callback, { headers: { 'sec-fetch-site': 'cross-site' } })
+    await reached
+    expect((await sendLogout(world, await world.as.logoutToken({ sub: 'alice' }))).status).toBe(200)
+    open()
+    expect((await answer).status).toBe(400)
+    expect(sessionCookies(browser)).toEqual([])
+    expect((await browser.fetch('/auth/session')).json()).toEqual({ authenticated: false })
+    await expect.poll(() => world.as.to('/revoke').length).toBe(2)
+    delete world.as.behaviour.faults[path]
+    await browser.signIn()
+    expect(await isOver(browser)).toBe(false)
+  })
+
+  test('wins also when another instance was told', async () => {
+    const here = await startWithStore()
+    const there = await startWithStore({ as: here.as, api: here.api, store: here.store }, here.config)
+    const browser = here.browser()
+    const callback = await browser.untilCallback()
+    const { reached, open, pass } = gate()
+    here.as.behaviour.faults['/userinfo'] = pass
+    const answer = browser.navigate(callback, { headers: { 'sec-fetch-site': 'cross-site' } })
+    await reached
+    expect((await sendLogout(there, await here.as.logoutToken({ sub: 'alice' }))).status).toBe(200)
+    open()
+    expect((await answer).status).toBe(400)
+    expect(sessionCookies(browser)).toEqual([])
+  })
+})
+
+describe('a sign-in that fails after its code was redeemed, because the store does', () => {
+  test.each(['cookie', 'store'] as const)('leaves no tokens behind that are kept in the %s', async (storage) => {
+    let isAway = false
+    const world = await startWithStore(
+      {
+        faults: (inner) => ({
+          async since(log, cursor) {
+            if (isAway) throw new Error('The store is away')
+            return inner.since(log, cursor)
+          },
+        }),
+      },
+      ({ config }) => ({ session: { ...config.session, storage } }),
+    )
+    const browser = world.browser()
+    await browser.signIn()
+    const callback = await browser.untilCallback()
+    world.as.behaviour.faults['/userinfo'] = () => {
+      isAway = true
+      return undefined
+    }
+    const answer = await browser.navigate(callback, { headers: { 'sec-fetch-site': 'cross-site' } })
+    expect(answer.status).toBe(503)
+    await expect.poll(() => world.as.to('/revoke').length).toBe(2)
+    isAway = false
+    expect(await isOver(browser)).toBe(false)
+  })
+})
