@@ -306,6 +306,22 @@ export const requirements: Record<string, Requirement> = {
     requirement: 'Starts no sign-in in the open when pushing the request fails',
     source: and(rfc(9126, '2.3'), ownPolicy),
   },
+  R067: {
+    requirement: 'Discards tokens that are not bound where `dpop` is set, and bound ones where it is not',
+    source: rfc(9449, '5'),
+  },
+  R069: {
+    requirement: 'Keeps the nonces of every server apart, and takes them from any of its answers',
+    source: rfc(9449, '8.2'),
+  },
+  R070: {
+    requirement: 'Sends a call once more, whole, when the API asks for a nonce in the proof (bodies up to 1 MB)',
+    source: rfc(9449, '9'),
+  },
+  R071: {
+    requirement: 'Sends its own `DPoP` and `Authorization` and none of the browser',
+    source: rfc(9449, '7.1'),
+  },
   R082: {
     requirement:
       "Turns an API's `insufficient_user_authentication` into 401 `step_up_required` with an address for the stronger sign-in, whose `acr` is checked on return",

@@ -15,6 +15,7 @@ import { createAnswerCookies } from './oauth/answer-cookies.ts'
 import { createApiTokens } from './oauth/api-tokens.ts'
 import { createBreakers } from './oauth/breaker.ts'
 import { createCredentials } from './oauth/credentials.ts'
+import { createDpop } from './oauth/dpop.ts'
 import { createRefresher } from './oauth/refresh.ts'
 import { createRelyingParty } from './oauth/relying-party.ts'
 import { errorPage } from './pages.ts'
@@ -111,6 +112,7 @@ export function createCoatcheck(
     sessions,
     credentials,
     answerCookies,
+    dpop: createDpop(now),
     scopes,
     clientAddress,
     rateLimit: limit,

@@ -68,7 +68,9 @@ export const provider = rule(
       .default('auto')
       .describe('Pushed authorization requests (RFC 9126): `auto` uses them where the server offers them.'),
     jar: notYet(false, 'jar').default(false).describe('Signed request objects (RFC 9101).'),
-    dpop: notYet(false, 'dpop').default(false).describe('Sender-constrained tokens (RFC 9449).'),
+    dpop: flag
+      .default(false)
+      .describe('Binds tokens to a key of each session (RFC 9449): who steals one cannot use it.'),
     profile: notYet('default', 'profile "fapi2"').default('default').describe('Security profile to enforce.'),
     authorizationParams: z
       .record(z.string(), z.string('must be a string'), 'must be an object of strings')

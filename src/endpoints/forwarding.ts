@@ -4,10 +4,12 @@ import type { Config } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
 import type { AnswerCookies } from '../oauth/answer-cookies.ts'
 import type { Credential, Credentials } from '../oauth/credentials.ts'
+import type { Dpop } from '../oauth/dpop.ts'
+import type { AccessToken, BindingKey } from '../oauth/token-set.ts'
 import { type Exchange, headerText, type Platform, type UpstreamCall } from '../platform.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
-import { isInvalidToken, scopeAskedFor, stepUpAskedFor } from '../upstream/challenges.ts'
+import { isInvalidToken, isNonceWanted, scopeAskedFor, stepUpAskedFor } from '../upstream/challenges.ts'
 import { towardsBrowser, towardsUpstream } from '../upstream/headers.ts'
 import { browserLocation, type Route } from '../upstream/routes.ts'
 import { strongerSignIn, widerSignIn } from '../upstream/stronger-sign-in.ts'
@@ -29,6 +31,7 @@ export interface ForwardingParts {
   sessions: Sessions
   credentials: Credentials
   answerCookies: AnswerCookies
+  dpop: Dpop
   /** Scopes that a sign-in may be asked for. */
   scopes: ReadonlySet<string>
 }
@@ -38,6 +41,15 @@ export type Forwarding = (call: ForwardedCall) => Promise<Response>
 
 /** A body up to this long is read before it is sent, so that it can be sent again. Bytes. */
 const repeatableBody = 65_536
+/** The same where the API may ask for a nonce first (RFC 9449, section 9). Bytes. */
+const repeatableBodyWithProof = 1_048_576
+/** What all bodies that are kept may take together; beyond this they are streamed, and sent once. Bytes. */
+const mostKept = 67_108_864
+
+/** What may be wrong with the credential of a try, such that another try may be accepted. */
+type Refused = 'token' | 'nonce'
+
+const isBound = (token: AccessToken): token is AccessToken & { readonly key: BindingKey } => token.key !== undefined
 
 type ForwardedBody = UpstreamCall['body']
 
@@ -50,6 +62,7 @@ export function createForwarding({
   sessions,
   credentials,
   answerCookies,
+  dpop,
   scopes,
 }: ForwardingParts): Forwarding {
   const { protocol, host } = new URL(config.publicUrl)
@@ -59,23 +72,37 @@ export function createForwarding({
   const refusedTokens = new LRUCache<string, string>({ max: 5_000 })
   const nameOf = ({ session, route }: ForwardedCall) => `${session?.id ?? ''} ${route.path}`
 
-  /** Sends the call as often as it takes: a refused token is worth one renewal and one more try. */
-  async function send(call: ForwardedCall, body: ForwardedBody): Promise<Response> {
+  /** Sends the call as often as it takes: a refused token is worth one renewal, a proof without nonce one with it. */
+  async function send(first: ForwardedCall, body: ForwardedBody): Promise<Response> {
+    const isRepeatable = !first.exchange.hasBody || body !== undefined
+    const worth = { token: isRepeatable && isRenewable(first), nonce: isRepeatable }
+    let call = first
+    for (;;) {
+      const outcome = await attempt(call, body, worth, () => refusedForGood(call, first))
+      if (typeof outcome !== 'string') return outcome
+      worth[outcome] = false
+      if (outcome === 'token') call = await renewed(call)
+    }
+  }
+
+  async function renewed(call: ForwardedCall): Promise<ForwardedCall> {
+    const { route, session, credential } = call
+    const next = credential?.token && (await credentials.renew(route, session, credential.token))
+    return { ...call, credential: next }
+  }
+
+  /** The refusal of a token goes through. */
+  function refusedForGood(call: ForwardedCall, first: ForwardedCall): void {
     const { session, route, credential } = call
     const token = credential?.token
-    const isWorthIt = token !== undefined && isRenewable(call)
-    const isRepeatable = isWorthIt && (!call.exchange.hasBody || body !== undefined)
-    const first = await attempt(call, body, isRepeatable, () => {
-      // This call cannot be sent again, but the next one need not fail as well.
-      if (isWorthIt) platform.waitUntil(credentials.renew(route, session, token, 'unasked').catch(() => {}))
-    })
-    if (first || token === undefined) return first ?? neverWithheld()
-    const renewed = await credentials.renew(route, session, token)
-    const second = await attempt({ ...call, credential: renewed }, body, false, () => {
-      if (renewed?.token) refusedTokens.set(nameOf(call), renewed.token.accessToken)
+    if (token === undefined) return
+    if (call !== first) {
+      refusedTokens.set(nameOf(call), token.accessToken)
       platform.log({ event: 'upstream.token_refused', route: route.path, reason: 'upstream_token_refused' })
-    })
-    return second ?? neverWithheld()
+    } else if (isRenewable(call)) {
+      // This call cannot be sent again, but the next one need not fail as well.
+      platform.waitUntil(credentials.renew(route, session, token, 'unasked').catch(() => {}))
+    }
   }
 
   /** There is something to renew with, and no reason to believe that this upstream refuses fresh tokens too. */
@@ -84,32 +111,46 @@ export function createForwarding({
     return credentials.isRenewable(route, session) && refusedTokens.get(nameOf(call)) !== credential?.token?.accessToken
   }
 
-  /** One try. `undefined`: the token was refused, and that is withheld from the browser. @throws CoatcheckError */
+  /** One try. What is worth another is withheld from the browser, and named instead. @throws CoatcheckError */
   async function attempt(
     call: ForwardedCall,
     body: ForwardedBody,
-    mayWithhold: boolean,
+    worth: Readonly<Record<Refused, boolean>>,
     onRefused: () => void,
-  ): Promise<Response | undefined> {
-    const { session } = call
-    let refusal: CoatcheckError | undefined
+  ): Promise<Response | Refused> {
+    const { session, credential, route } = call
+    let refusal: CoatcheckError | Refused | undefined
     const withhold: Withhold = (status, challenge) => {
       if (challenge === undefined || (status !== 401 && status !== 403)) return false
       refusal = session && refusalFor(session, status, challenge)
       if (refusal) return true
-      if (status !== 401 || !isInvalidToken(challenge)) return false
-      if (!mayWithhold) onRefused()
-      return mayWithhold
+      if (status !== 401 || credential?.token === undefined) return false
+      if (credential.token.key && isNonceWanted(challenge)) refusal = worth.nonce ? 'nonce' : undefined
+      else if (isInvalidToken(challenge)) {
+        refusal = worth.token ? 'token' : undefined
+        if (!refusal) onRefused()
+      }
+      return refusal !== undefined
     }
     const following = session && answerCookies.follow(session)
-    const forwarded = upstreamCall(call, body, withhold, () => following?.take() ?? [])
+    const proof = await proofFor(call)
+    const forwarded = upstreamCall(call, body, proof, withhold, () => following?.take() ?? [])
     try {
       const answer = await platform.transport(forwarded, call.exchange)
-      if (answer || !refusal) return answer
+      if (answer) return answer
     } finally {
       following?.take()
     }
-    throw refusal
+    if (typeof refusal === 'string') return refusal
+    throw refusal ?? new CoatcheckError('internal_error', 'unexpected', {}, route.path)
+  }
+
+  /** The proof that goes with a token that is bound to a key. */
+  function proofFor({ credential, route, path, exchange: { method } }: ForwardedCall): Promise<string> | undefined {
+    const token = credential?.token
+    if (token === undefined || !isBound(token)) return undefined
+    const end = path.indexOf('?')
+    return dpop.prove(token, { method, url: route.origin + (end === -1 ? path : path.slice(0, end)) })
   }
 
   /** What an upstream asks of the user, who may be able to give it. */
@@ -123,6 +164,7 @@ export function createForwarding({
   function upstreamCall(
     { route, path, exchange, address, session, credential }: ForwardedCall,
     body: ForwardedBody,
+    proof: string | undefined,
     withhold: Withhold,
     takeCookies: () => readonly string[],
   ): UpstreamCall {
@@ -133,6 +175,7 @@ export function createForwarding({
       method,
       headers: towardsUpstream(headers, {
         credential,
+        proof,
         contentLength: hasBody ? headerText(headers, 'content-length') : undefined,
         clientAddress: address,
         proto,
@@ -142,6 +185,7 @@ export function createForwarding({
       timeout: route.timeout,
       bodyLimit: route.bodyLimit,
       receive(status, answer) {
+        if (proof !== undefined) dpop.learn(route.origin, headerText(answer, 'dpop-nonce'))
         if (withhold(status, headerText(answer, 'www-authenticate'))) return undefined
         const location = headerText(answer, 'location')
         const rewritten = location === undefined ? undefined : browserLocation(route, location, path)
@@ -167,16 +211,19 @@ export function createForwarding({
     })
   }
 
-  return async (call) => {
-    const { exchange, route } = call
-    const length = exchange.hasBody ? Number(exchange.headers['content-length'] ?? Number.NaN) : Number.NaN
-    const mayBuffer = call.credential?.token !== undefined && length <= repeatableBody
-    const body = mayBuffer ? await exchange.readBody(route.timeout) : undefined
-    return send(call, body)
-  }
-}
+  let kept = 0
 
-/** The transport withholds only what it was told to. */
-function neverWithheld(): never {
-  throw new CoatcheckError('internal_error', 'unexpected')
+  return async (call) => {
+    const { exchange, route, credential } = call
+    if (!exchange.hasBody || credential?.token === undefined) return send(call, undefined)
+    const length = Number(exchange.headers['content-length'] ?? Number.NaN)
+    const longest = isBound(credential.token) ? repeatableBodyWithProof : repeatableBody
+    if (!(length <= longest) || kept + length > mostKept) return send(call, undefined)
+    kept += length
+    try {
+      return await send(call, await exchange.readBody(route.timeout))
+    } finally {
+      kept -= length
+    }
+  }
 }

@@ -126,6 +126,7 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
         state: randomText(32),
         nonce: randomText(32),
         codeVerifier: randomText(32),
+        key: await relyingParty.bindingKey(),
         provider: relyingParty.provider.id,
         returnTo: safeReturnTo(returnTo, config.publicUrl),
         startedAt: now(),
@@ -155,7 +156,9 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
       const first = await store.add(`login-${await keyedHash(login.state, 'login')}`, 'used', loginTime)
       if (!first) return stale(headers, login.returnTo, 'login_repeated')
 
-      const rest = logins.map((one) => (one === login ? { ...one, used: true, codeVerifier: '', nonce: '' } : one))
+      const rest = logins.map((one) =>
+        one === login ? { ...one, used: true, codeVerifier: '', nonce: '', key: undefined } : one,
+      )
       const loginCookie = await writeLogins(rest)
       try {
         return seeOther(login.returnTo, [loginCookie, ...(await signIn(login, answer, headers))])

@@ -205,8 +205,9 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
     exchanged(session, api, refused) {
       const token = steady(`${session.family} ${api.name}`, refused)
       if (token) return token
-      const { accessToken } = session.holding.tokens
-      const renew = leased(session.holding.provider, (relyingParty) => relyingParty.exchange(accessToken, api))
+      const renew = leased(session.holding.provider, (relyingParty) =>
+        relyingParty.exchange(session.holding.tokens, api),
+      )
       return get({ ...ofSession(session, api.name), renew }, refused)
     },
 

@@ -3,7 +3,9 @@ import * as client from 'openid-client'
 import type { Config, ProviderConfig } from '../config.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
+import { thumbprintOf } from './dpop.ts'
 import { refusedByServer } from './failures.ts'
+import type { BindingKey } from './token-set.ts'
 
 /** What is remembered of a login between its two halves. */
 export interface LoginTransaction {
@@ -16,6 +18,8 @@ export interface LoginTransaction {
   readonly acrValues?: string | undefined
   /** Scopes asked for besides the usual ones. */
   readonly moreScope: readonly string[]
+  /** What the tokens will be bound to. */
+  readonly key?: BindingKey | undefined
 }
 
 /** What the user is asked for at sign-in, by the page and by the operator (OpenID Connect Core, section 3.1.2.1). */
@@ -59,6 +63,8 @@ export function createAuthorizationRequests(
       code_challenge: await client.calculatePKCECodeChallenge(transaction.codeVerifier),
       code_challenge_method: 'S256',
     })
+    // The code is bound to it too (RFC 9449, section 10).
+    if (transaction.key) params.set('dpop_jkt', await thumbprintOf(transaction.key))
     for (const resource of resources) params.append('resource', resource)
     return params
   }

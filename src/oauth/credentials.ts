@@ -10,7 +10,7 @@ export interface Credential {
   /** Header that carries it, in lower case. */
   readonly header: string
   readonly value: string
-  /** The access token in it, which may be stale; `undefined` for an API key. */
+  /** The access token in it, which may be stale; `undefined` for an API key. One that has a key needs a proof with it. */
   readonly token?: AccessToken | undefined
 }
 
@@ -37,9 +37,9 @@ export interface Credentials {
   ): Promise<Credential | undefined>
 }
 
-const bearer = (token: AccessToken): Credential => ({
+const withToken = (token: AccessToken): Credential => ({
   header: 'authorization',
-  value: `Bearer ${token.accessToken}`,
+  value: `${token.key ? 'DPoP' : 'Bearer'} ${token.accessToken}`,
   token,
 })
 
@@ -51,16 +51,16 @@ export function createCredentials(refresher: Refresher, apiTokens: ApiTokens): C
   function ofUser(route: Route, session: Session, refused?: string): Credential | Promise<Credential> {
     const { token: policy, api, exchange } = route
     // The session's own tokens are not needed for a token that has its own renewal.
-    if (api) return then(apiTokens.ofUser(session, api, refused), bearer)
+    if (api) return then(apiTokens.ofUser(session, api, refused), withToken)
     return then(refresher.ensureFresh(session), () => {
-      if (exchange) return then(apiTokens.exchanged(session, exchange, refused), bearer)
+      if (exchange) return then(apiTokens.exchanged(session, exchange, refused), withToken)
       if (policy.kind === 'static') return route.staticCredential
-      return bearer(session.holding.tokens)
+      return withToken(session.holding.tokens)
     }) as Credential | Promise<Credential>
   }
 
   const ofClient = ({ client }: Route, refused?: string) =>
-    client && then(apiTokens.ofClient(client.provider, client.api, refused), bearer)
+    client && then(apiTokens.ofClient(client.provider, client.api, refused), withToken)
 
   return {
     of(route, session) {
@@ -79,7 +79,7 @@ export function createCredentials(refresher: Refresher, apiTokens: ApiTokens): C
       const { api, exchange } = route
       if (api || exchange) return ofUser(route, session, refused.accessToken)
       await refresher.renewRefused(session, refused.accessToken, unasked)
-      return bearer(session.holding.tokens)
+      return withToken(session.holding.tokens)
     },
   }
 }

@@ -8,9 +8,17 @@ import type { Platform } from '../platform.ts'
 import type { SignIn } from '../session/session.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
+import { handleFor, newBindingKey } from './dpop.ts'
 import { isScopeRefused, reasonOf } from './failures.ts'
 import { contradicts } from './id-token.ts'
-import { type AccessToken, type Api, type TokenResponse, type TokenSet, tokenSet } from './token-set.ts'
+import {
+  type AccessToken,
+  type Api,
+  type BindingKey,
+  type TokenResponse,
+  type TokenSet,
+  tokenSet,
+} from './token-set.ts'
 
 export type ExchangePolicy = Extract<TokenPolicy, { kind: 'exchange' }>
 
@@ -33,7 +41,7 @@ export interface Grants {
    * @throws CoatcheckError `forbidden` or `insufficient_scope` when the server refuses,
    * `authorization_server_unavailable`
    */
-  exchange(accessToken: string, policy: ExchangePolicy): Promise<AccessToken>
+  exchange(token: AccessToken, policy: ExchangePolicy): Promise<AccessToken>
 }
 
 const tokenExchange = 'urn:ietf:params:oauth:grant-type:token-exchange'
@@ -48,29 +56,32 @@ export function createGrants(
   const { issuer, clientId } = provider
 
   /** One request for a token that belongs to no session of its own. */
-  async function request(grantType: string, api: Api, more: Record<string, string> = {}) {
+  async function request(grantType: string, api: Api, key: BindingKey | undefined, more: Record<string, string> = {}) {
     const { configuration } = await server()
     const sentAt = platform.now()
-    const response = await client.genericGrantRequest(configuration, grantType, { ...paramsOf(api), ...more })
-    if (!isUsable(response)) throw unavailable('response_malformed')
+    const proof = await proofWith(configuration, key)
+    const params = { ...paramsOf(api), ...more }
+    const response = await client.genericGrantRequest(configuration, grantType, params, proof)
+    if (!isUsable(response, key)) throw unavailable('response_malformed')
     // What else came with it is nobody's: neither a refresh token nor an ID token is kept.
-    const { refreshToken, idToken, ...token } = tokenSet(response, sentAt, lead, { scope: api.scope ?? '' })
+    const { refreshToken, idToken, ...token } = tokenSet(response, sentAt, lead, { scope: api.scope ?? '', key })
     return { token, response }
   }
 
   return {
     async refresh({ subject, nonce, authTime, tokens }, api) {
       const { refreshing, idTokens } = await server()
+      const proof = await proofWith(refreshing, tokens.key)
       const sentAt = platform.now()
       const response = await client
-        .refreshTokenGrant(refreshing, tokens.refreshToken ?? '', paramsOf(api ?? {}))
+        .refreshTokenGrant(refreshing, tokens.refreshToken ?? '', paramsOf(api ?? {}), proof)
         .catch((error) => {
           const reason = reasonOf(error)
           if (reason === 'invalid_grant') throw new CoatcheckError('session_expired', reason, {}, error)
           if (reason.startsWith('id_token_')) throw new CoatcheckError('session_expired', 'identity_changed', {}, error)
           throw api ? refusedFor(error) : unavailable(reason, error)
         })
-      if (!isUsable(response)) throw unavailable('response_malformed')
+      if (!isUsable(response, tokens.key)) throw unavailable('response_malformed')
       const original = { subject, nonce, authTime }
       const expected = { issuer, clientId, accessToken: response.access_token, original }
       let idToken = response.id_token
@@ -89,14 +100,16 @@ export function createGrants(
     },
 
     async clientToken(api) {
-      const asked = await request('client_credentials', api).catch((error) => {
+      // The key goes with the token, so that every instance can prove it.
+      const key = provider.dpop ? await newBindingKey() : undefined
+      const asked = await request('client_credentials', api, key).catch((error) => {
         throw error instanceof CoatcheckError ? error : unavailable(reasonOf(error), error)
       })
       return asked.token
     },
 
-    async exchange(accessToken, { requestedTokenType, ...api }) {
-      const { token, response } = await request(tokenExchange, api, {
+    async exchange({ accessToken, key }, { requestedTokenType, ...api }) {
+      const { token, response } = await request(tokenExchange, api, key, {
         subject_token: accessToken,
         subject_token_type: accessTokenType,
         requested_token_type: requestedTokenType,
@@ -143,11 +156,25 @@ export function hinted(
   return { ...response, id_token: idTokenHint ? idToken : undefined }
 }
 
-/** A bearer token, which is what was asked for, made of what a header can carry (RFC 6750, section 2.1). */
-export function isUsable({
-  token_type,
-  access_token,
-  refresh_token = '-',
-}: TokenResponse & { token_type: string }): boolean {
-  return token_type === 'bearer' && /^[\x21-\x7e]+$/.test(access_token) && /^[\x20-\x7e]+$/.test(refresh_token)
+/** The option of openid-client that proves the key a token is, or will be, bound to. */
+export async function proofWith(
+  configuration: client.Configuration,
+  key: BindingKey | undefined,
+): Promise<{ DPoP?: client.DPoPHandle }> {
+  return key ? { DPoP: await handleFor(configuration, key) } : {}
+}
+
+/**
+ * A token of the type that was asked for (RFC 9449, section 5: a bearer token in the place of a bound one is a downgrade),
+ * made of what a header can carry (RFC 6750, section 2.1).
+ */
+export function isUsable(
+  { token_type, access_token, refresh_token = '-' }: TokenResponse & { token_type: string },
+  key: BindingKey | undefined,
+): boolean {
+  return (
+    token_type === (key ? 'dpop' : 'bearer') &&
+    /^[\x21-\x7e]+$/.test(access_token) &&
+    /^[\x20-\x7e]+$/.test(refresh_token)
+  )
 }

@@ -8,10 +8,11 @@ import { createAuthorizationRequests, type LoginHints, type LoginTransaction } f
 import { type AuthorizationResponse, checkIssuer } from './authorization-response.ts'
 import { type AuthorizationServer, discovered } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
+import { newBindingKey } from './dpop.ts'
 import { isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
-import { createGrants, type Grants, hinted, isUsable } from './grants.ts'
+import { createGrants, type Grants, hinted, isUsable, proofWith } from './grants.ts'
 import { type LogoutToken, verifiedLogoutToken } from './logout-token.ts'
-import { grants, type TokenSet, tokenSet } from './token-set.ts'
+import { type BindingKey, grants, type TokenSet, tokenSet } from './token-set.ts'
 
 export interface RelyingParty extends Grants {
   readonly provider: ProviderConfig
@@ -22,6 +23,8 @@ export interface RelyingParty extends Grants {
   readonly callbackPath: string
   /** Whether the metadata of the authorization server is at hand; fetches it if not. Never throws. */
   ready(): Promise<boolean>
+  /** A key for the tokens of one sign-in to be bound to, if they are to be. */
+  bindingKey(): Promise<BindingKey | undefined>
   /** The address to send the browser to. @throws CoatcheckError `authorization_server_unavailable`, `login_failed` */
   authorizationUrl(transaction: LoginTransaction, asked: LoginHints): Promise<URL>
   /**
@@ -59,14 +62,15 @@ export function createRelyingParty(
 
   async function withUserinfo(
     { configuration, metadata }: AuthorizationServer,
-    accessToken: string,
+    { accessToken, key }: Pick<TokenSet, 'accessToken' | 'key'>,
     claims: Record<string, unknown> & { sub: string },
   ): Promise<Record<string, unknown>> {
     const missing = [...keptClaims].some((name) => claims[name] === undefined)
     const wanted = provider.userinfo === true || (provider.userinfo === 'auto' && missing)
     if (!wanted || metadata.userinfo_endpoint === undefined) return claims
     try {
-      const more = await client.fetchUserInfo(configuration, accessToken, claims.sub)
+      const proof = await proofWith(configuration, key)
+      const more = await client.fetchUserInfo(configuration, accessToken, claims.sub, proof)
       return { ...more, ...claims }
     } catch (error) {
       const reason = reasonOf(error)
@@ -83,13 +87,13 @@ export function createRelyingParty(
     server: AuthorizationServer,
     identity: Awaited<ReturnType<AuthorizationServer['idTokens']['verify']>>,
     accessToken: string,
-    { nonce, acrValues, maxAge }: LoginTransaction,
+    { nonce, acrValues, maxAge, key }: LoginTransaction,
   ): Promise<Omit<SignIn, 'tokens' | 'beganAt'>> {
     const { acr, auth_time, sid } = identity
     if (acrValues !== undefined && !acrValues.split(' ').includes(String(acr))) {
       throw new CoatcheckError('login_failed', 'acr_not_satisfied')
     }
-    const claims = await withUserinfo(server, accessToken, identity)
+    const claims = await withUserinfo(server, { accessToken, key }, identity)
     return {
       provider: provider.id,
       issuer,
@@ -127,6 +131,8 @@ export function createRelyingParty(
         () => false,
       ),
 
+    bindingKey: async () => (provider.dpop ? newBindingKey() : undefined),
+
     async authorizationUrl(transaction, asked) {
       return requests.urlFor(await server(), transaction, asked)
     },
@@ -139,19 +145,22 @@ export function createRelyingParty(
       const callback = new URL(redirectUri)
       for (const [name, value] of Object.entries(answer)) callback.searchParams.set(name, value)
       try {
-        const response = await client.authorizationCodeGrant(configuration, callback, {
+        const { key } = transaction
+        const proof = await proofWith(configuration, key)
+        const checks = {
           expectedState: transaction.state,
           expectedNonce: transaction.nonce,
           pkceCodeVerifier: transaction.codeVerifier,
           idTokenExpected: true,
           ...(transaction.maxAge === undefined ? {} : { maxAge: transaction.maxAge }),
-        })
+        }
+        const response = await client.authorizationCodeGrant(configuration, callback, checks, {}, proof)
         const idToken = response.id_token
         if (idToken === undefined) throw new CoatcheckError('login_failed', 'id_token_missing')
-        if (!isUsable(response)) throw new CoatcheckError('login_failed', 'response_malformed')
+        if (!isUsable(response, key)) throw new CoatcheckError('login_failed', 'response_malformed')
         const accessToken = response.access_token
         const identity = await idTokens.verify(idToken, { issuer, clientId, accessToken })
-        const asked = { scope: requests.scopeOf(transaction) }
+        const asked = { scope: requests.scopeOf(transaction), key }
         const tokens = tokenSet(hinted(provider, response, idToken), sentAt, lead, asked)
         const refusedScope = transaction.moreScope.filter((scope) => !grants(tokens, [scope]))
         try {

@@ -9,6 +9,15 @@ export interface AccessToken {
   readonly expiresAt: number
   /** From when on it should be renewed; milliseconds since 1970. */
   readonly refreshAt: number
+  /** The key that it is bound to; without one, whoever has the token may use it. */
+  readonly key?: BindingKey | undefined
+}
+
+/** A private key on P-256, as a JWK has it (RFC 7518, section 6.2). */
+export interface BindingKey {
+  readonly x: string
+  readonly y: string
+  readonly d: string
 }
 
 /** What an authorization server gave for a session: an access token, and with what to get the next one. */
@@ -54,7 +63,7 @@ export function tokenSet(
   response: TokenResponse,
   sentAt: number,
   lead: number,
-  previous: { scope: string; refreshToken?: string | undefined; idToken?: string | undefined },
+  previous: Pick<TokenSet, 'scope' | 'refreshToken' | 'idToken' | 'key'>,
   random: () => number = Math.random,
 ): TokenSet {
   const lifetime = Math.min(lifetimeOf(response, sentAt), longestLifetime)
@@ -66,6 +75,7 @@ export function tokenSet(
     scope: response.scope ?? previous.scope,
     expiresAt: Math.floor(sentAt + lifetime),
     refreshAt: Math.floor(sentAt + lifetime - before),
+    key: previous.key,
   }
 }
 

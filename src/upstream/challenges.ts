@@ -5,6 +5,11 @@ export function isInvalidToken(challenge: string | undefined): boolean {
   return hasError(challenge, 'invalid_token')
 }
 
+/** Whether the upstream wants a proof with the nonce that it sends (RFC 9449, section 9). */
+export function isNonceWanted(challenge: string): boolean {
+  return hasError(challenge, 'use_dpop_nonce')
+}
+
 /** What a stronger sign-in must be like, in the names of the authorization request. */
 export interface StepUp {
   acr_values?: string

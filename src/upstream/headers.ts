@@ -79,6 +79,8 @@ const isWithheldDown = remembering((name) => withheldDown.has(name) || withheldD
 export interface UpstreamFacts {
   /** What authenticates the call: a header and its value. Nothing of that name comes from the browser. */
   readonly credential: { readonly header: string; readonly value: string } | undefined
+  /** Proof that goes with a token bound to a key (RFC 9449). */
+  readonly proof?: string | undefined
   /** Address of the browser, as the trusted hops report it. */
   readonly clientAddress: string | undefined
   /** From `publicUrl`. */
@@ -98,6 +100,7 @@ export function towardsUpstream(inbound: HeaderRecord, facts: UpstreamFacts): He
     if (value !== undefined) out.push(name, typeof value === 'string' ? value : value.join(', '))
   }
   if (credential !== undefined) out.push(credential.header, credential.value)
+  if (facts.proof !== undefined) out.push('dpop', facts.proof)
   if (facts.contentLength !== undefined) out.push('content-length', facts.contentLength)
   if (facts.clientAddress !== undefined) out.push('x-forwarded-for', facts.clientAddress)
   const trace = traceContext(headerText(inbound, 'traceparent'))

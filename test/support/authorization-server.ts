@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { exportJWK, generateKeyPair, type JWK, jwtVerify, SignJWT } from 'jose'
+import { openProof } from './dpop.ts'
 import { bodyOf, listen, type TestServer } from './http-server.ts'
 
 /** Stands in every token and code, so that a test can look for it wherever nothing of it may be. */
@@ -52,6 +53,8 @@ export interface Behaviour {
   checksVerifier: boolean
   /** Public key of a client that signs assertions (RFC 7523); with it no secret is accepted. */
   clientKey: CryptoKey | undefined
+  /** Binds tokens to the key of the `DPoP` proof that a request has, and asks for a nonce in it, if one is named. */
+  dpop: { nonce?: string } | undefined
   /** Breaks every connection. */
   away: boolean
   /** Replaces the answer of an endpoint, by its path. */
@@ -95,6 +98,7 @@ export const honest = (): Behaviour => ({
   metadata: () => {},
   checksVerifier: true,
   clientKey: undefined,
+  dpop: undefined,
   away: false,
   faults: {},
 })
@@ -199,6 +203,13 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
     '/token': async (request) => {
       if (!(await isClient(request))) return { status: 401, body: { error: 'invalid_client' } }
       const { body } = request
+      const wanted = behaviour.dpop?.nonce
+      if (behaviour.dpop) {
+        const { payload } = await openProof(request, `${issuer}/token`)
+        if (payload.nonce !== wanted) {
+          return { status: 400, headers: { 'dpop-nonce': wanted ?? '' }, body: { error: 'use_dpop_nonce' } }
+        }
+      }
       if (body.get('grant_type') === 'authorization_code') {
         const code = codes.get(body.get('code') ?? '')
         codes.delete(body.get('code') ?? '')
@@ -266,7 +277,8 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
     const aud = body.get('resource') ?? body.get('audience') ?? 'api'
     const scope = behaviour.scope ?? body.get('scope') ?? undefined
     const accessToken = await sign({ sub, aud, scope, canary, jti: randomBytes(6).toString('hex'), exp })
-    const response = { access_token: accessToken, token_type: 'Bearer', expires_in: expiresIn, scope, ...more }
+    const token_type = behaviour.dpop ? 'DPoP' : 'Bearer'
+    const response = { access_token: accessToken, token_type, expires_in: expiresIn, scope, ...more }
     await behaviour.tokenResponse(response)
     return response
   }
@@ -285,7 +297,10 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
           exp: now + (expiresIn ?? 300),
         })
       : `${canary}-at-${randomBytes(12).toString('hex')}${padding}`
-    const response: Record<string, unknown> = { access_token: accessToken, token_type: 'Bearer' }
+    const response: Record<string, unknown> = {
+      access_token: accessToken,
+      token_type: behaviour.dpop ? 'DPoP' : 'Bearer',
+    }
     if (expiresIn !== undefined) response.expires_in = expiresIn
     if (behaviour.scope !== undefined) response.scope = behaviour.scope
     if (behaviour.refreshTokens && withRefreshToken) {

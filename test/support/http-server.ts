@@ -1,4 +1,5 @@
 // A server on a free port of loopback that a test starts and that ends with it.
+import { randomInt } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { onTestFinished } from 'vitest'
@@ -36,11 +37,21 @@ export function closeAfterTest<T extends { close(): Promise<unknown> }>(thing: T
   return thing
 }
 
-/** A port that was free a moment ago. */
+/**
+ * A port that was free a moment ago. From below those that the system gives to outgoing connections: of these one could be
+ * taken between being looked at and being listened on.
+ */
 export async function freePort(): Promise<number> {
-  const server = await listen(() => {})
-  await server.close()
-  return server.port
+  for (;;) {
+    const port = randomInt(10_000, 32_000)
+    const server = createServer()
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true))
+    })
+    if (!isFree) continue
+    await new Promise((resolve) => server.close(resolve))
+    return port
+  }
 }
 
 export async function bodyOf(request: IncomingMessage): Promise<Buffer> {
