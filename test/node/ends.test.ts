@@ -145,3 +145,45 @@ describe('a sign-in that fails after its code was redeemed, because the store do
     expect(await isOver(browser)).toBe(false)
   })
 })
+
+test.each(['cookie', 'store'] as const)(
+  'R141 signing out while the store is away, with tokens in the %s, clears the browser, and is told when it is back',
+  async (storage) => {
+    const here = await startWithStore({}, ({ config }) => ({ session: { ...config.session, storage } }))
+    const browser = here.browser()
+    await browser.signIn()
+    const copy = browser.cookieHeader()
+    let isAway = true
+    const broken = async () => {
+      if (isAway) throw new Error('The store is away')
+    }
+    const { as, api, store } = here
+    // It has never seen this session.
+    const there = await startWithStore(
+      {
+        ...{ as, api, store },
+        faults: (inner) => ({
+          get: (key) => broken().then(() => inner.get(key)),
+          set: (...call) => broken().then(() => inner.set(...call)),
+          delete: (key) => broken().then(() => inner.delete(key)),
+          append: (...call) => broken().then(() => inner.append(...call)),
+          since: (...call) => broken().then(() => inner.since(...call)),
+        }),
+      },
+      here.config,
+    )
+    const atThere = there.browser()
+    for (const [name, value] of browser.cookies) atThere.cookies.set(name, value)
+    expect((await atThere.fetch('/auth/logout', { method: 'POST' })).status).toBe(303)
+    expect(sessionCookies(atThere)).toEqual([])
+    isAway = false
+    expect((await atThere.fetch('/auth/session')).json().authenticated).toBe(false)
+    const other = there.browser()
+    await other.signIn()
+    await expect
+      .poll(async () => (await here.browser().fetch('/api/orders', { headers: { cookie: copy } })).json().code, {
+        timeout: 3_000,
+      })
+      .toBe('session_expired')
+  },
+)
