@@ -187,3 +187,42 @@ test.each(['cookie', 'store'] as const)(
       .toBe('session_expired')
   },
 )
+
+describe('the list of a user’s sessions', () => {
+  test('R608 keeps one that lives on, however many others ended since', async () => {
+    const world = await startWithStore()
+    const [living, restless] = [world.browser(), world.browser()]
+    await living.signIn()
+    const { id } = (await living.fetch('/auth/session')).json().session
+    for (let round = 0; round < 51; round++) await restless.signIn()
+    const listed = (await restless.fetch('/auth/sessions')).json().sessions.map((one: { id: string }) => one.id)
+    expect(listed).toContain(id)
+    expect((await restless.fetch(`/auth/sessions/${id}`, { method: 'DELETE' })).status).toBe(200)
+    expect(await isOver(living)).toBe(true)
+  })
+
+  test('asks when they were seen together, and not at all to end one of them', async () => {
+    let [under, most, reads] = [0, 0, 0]
+    const world = await startWithStore({
+      faults: (inner) => ({
+        async get(key) {
+          if (!key.endsWith('/seen')) return inner.get(key)
+          reads++
+          most = Math.max(most, ++under)
+          await new Promise((resolve) => setTimeout(resolve, 10))
+          under--
+          return inner.get(key)
+        },
+      }),
+    })
+    const [here, ...others] = Array.from({ length: 8 }, () => world.browser())
+    for (const browser of others) await browser.signIn()
+    await here?.signIn()
+    expect((await here?.fetch('/auth/sessions'))?.json().sessions).toHaveLength(8)
+    expect([most, reads]).toEqual([7, 7])
+    const id = (await others[0]?.fetch('/auth/session'))?.json().session.id
+    expect((await here?.fetch(`/auth/sessions/${id}`, { method: 'DELETE' }))?.status).toBe(200)
+    expect((await here?.fetch('/auth/sessions/unknown', { method: 'DELETE' }))?.status).toBe(404)
+    expect(reads).toBe(7)
+  })
+})
