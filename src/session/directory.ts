@@ -68,23 +68,22 @@ export function createDirectory({
       const { id, createdAt, endsAt, marks } = session
       const user = await userOf(session)
       const key = `${user[0]}/sessions`
+      const entry: Entry = { id, createdAt, endsAt, browser: browser?.slice(0, longestBrowser), marks }
       const deadline = now() + leaseTime
-      for (;;) {
+      do {
         const lease = await store.lease(key, leaseTime)
         if (lease) {
           try {
-            const entry: Entry = { id, createdAt, endsAt, browser: browser?.slice(0, longestBrowser), marks }
             const all = [entry, ...(await read(user))].slice(0, mostListed)
             const until = Math.max(...all.map((one) => one.endsAt))
-            await store.set(key, await sealer.seal('directory', all, until), until - now())
+            const seal = await sealer.seal('directory', all, until)
+            // Who was too slow must not write over what another entered meanwhile.
+            if (await lease.renew(leaseTime)) return await store.set(key, seal, until - now())
           } finally {
             await lease.release()
           }
-          return
-        }
-        if (now() >= deadline) return
-        await store.changed(key, Math.min(deadline - now(), lookAgain))
-      }
+        } else await store.changed(key, Math.min(deadline - now(), lookAgain))
+      } while (now() < deadline)
     },
 
     async seen({ family, seenAt, endsAt }) {

@@ -225,4 +225,31 @@ describe('the list of a user’s sessions', () => {
     expect((await here?.fetch('/auth/sessions/unknown', { method: 'DELETE' }))?.status).toBe(404)
     expect(reads).toBe(7)
   })
+  test('loses none that is entered while another is slow to be', async () => {
+    const { reached, open, pass } = gate()
+    let isFirst = true
+    const world = await startWithStore({
+      faults: (inner) => ({
+        // Over before the slow one is done with it.
+        lease: (key, ttl) => inner.lease(key, key.endsWith('/sessions') ? 50 : ttl),
+        async get(key) {
+          const value = await inner.get(key)
+          if (key.endsWith('/sessions') && isFirst) {
+            isFirst = false
+            await pass()
+          }
+          return value
+        },
+      }),
+    })
+    const [slow, quick] = [world.browser(), world.browser()]
+    await slow.signIn()
+    await reached
+    await quick.signIn()
+    const listed = async () => (await quick.fetch('/auth/sessions')).json().sessions
+    await expect.poll(listed, { timeout: 3_000 }).toHaveLength(1)
+    open()
+    await expect.poll(listed, { timeout: 3_000 }).toHaveLength(2)
+    expect((await slow.fetch('/auth/sessions')).json().sessions).toHaveLength(2)
+  })
 })
