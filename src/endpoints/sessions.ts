@@ -47,16 +47,15 @@ export function createSessionsEndpoints(parts: SessionsEndpointsParts): Sessions
 
     async end(c) {
       const session = await required(c)
-      const id = c.req.param('id')
+      const id = c.req.param('id') ?? ''
       if (id === session.id) {
         log({ event: 'session.ended', session: id, reason: 'ended_by_user' })
         return jsonResponse({}, await sessions.end(session))
       }
       // A session of somebody else is none at all.
-      const listed = await directory.list(session)
-      if (!listed.some((one) => one.id === id)) throw new CoatcheckError('not_found', 'session_unknown')
-      await sessions.endById(id ?? '')
-      log({ event: 'session.ended', session: id ?? '', reason: 'ended_by_user' })
+      if (!(await directory.find(session, id))) throw new CoatcheckError('not_found', 'session_unknown')
+      await sessions.endById(id)
+      log({ event: 'session.ended', session: id, reason: 'ended_by_user' })
       return jsonResponse({})
     },
 

@@ -12,9 +12,11 @@ export interface Directory {
   seen(session: Session): Promise<void>
   /** The sessions of the user that this session belongs to, newest first. */
   list(session: Session): Promise<SessionEntry[]>
+  /** A session of the same user, if it is listed. */
+  find(session: Session, id: string): Promise<Entry | undefined>
 }
 
-/** Older sessions of a user than this many are not listed any more. They can still be ended together. */
+/** Of a user's living sessions the newest so many are listed. Older ones can still be ended together. */
 const mostListed = 50
 /** Longest name of a browser that is kept. Characters. */
 const longestBrowser = 200
@@ -23,7 +25,8 @@ const leaseTime = 5_000
 /** What changed just before one listened was not heard: then one looks again. Milliseconds. */
 const lookAgain = 500
 
-interface Entry {
+/** A session as it is listed. */
+export interface Entry {
   readonly id: string
   readonly createdAt: number
   readonly endsAt: number
@@ -46,13 +49,15 @@ export function createDirectory({
   /** Under the name by each key: in the middle of a rotation instances write under different ones. */
   async function read(user: readonly string[]): Promise<Entry[]> {
     const entries = new Map<string, Entry>()
-    for (const name of user) {
-      const seal = await store.get(`${name}/sessions`)
+    const seals = await Promise.all(user.map((name) => store.get(`${name}/sessions`)))
+    for (const seal of seals) {
       const opened = seal === undefined ? undefined : await sealer.unseal('directory', seal)
       if (opened === undefined || opened.failure !== undefined) continue
       for (const entry of opened.data as Entry[]) entries.set(entry.id, entry)
     }
-    const alive = [...entries.values()].filter(({ endsAt }) => endsAt > now())
+    const alive = [...entries.values()].filter(
+      ({ endsAt, marks, createdAt }) => endsAt > now() && !isOver(marks, createdAt),
+    )
     return alive.sort((one, other) => other.createdAt - one.createdAt)
   }
 
@@ -63,23 +68,22 @@ export function createDirectory({
       const { id, createdAt, endsAt, marks } = session
       const user = await userOf(session)
       const key = `${user[0]}/sessions`
+      const entry: Entry = { id, createdAt, endsAt, browser: browser?.slice(0, longestBrowser), marks }
       const deadline = now() + leaseTime
-      for (;;) {
+      do {
         const lease = await store.lease(key, leaseTime)
         if (lease) {
           try {
-            const entry: Entry = { id, createdAt, endsAt, browser: browser?.slice(0, longestBrowser), marks }
             const all = [entry, ...(await read(user))].slice(0, mostListed)
             const until = Math.max(...all.map((one) => one.endsAt))
-            await store.set(key, await sealer.seal('directory', all, until), until - now())
+            const seal = await sealer.seal('directory', all, until)
+            // Who was too slow must not write over what another entered meanwhile.
+            if (await lease.renew(leaseTime)) return await store.set(key, seal, until - now())
           } finally {
             await lease.release()
           }
-          return
-        }
-        if (now() >= deadline) return
-        await store.changed(key, Math.min(deadline - now(), lookAgain))
-      }
+        } else await store.changed(key, Math.min(deadline - now(), lookAgain))
+      } while (now() < deadline)
     },
 
     async seen({ family, seenAt, endsAt }) {
@@ -87,16 +91,21 @@ export function createDirectory({
     },
 
     async list(session) {
-      const found: SessionEntry[] = []
       const iso = (time: number) => new Date(time).toISOString()
-      for (const { id, createdAt, browser, marks } of await read(await userOf(session))) {
-        if (isOver(marks, createdAt)) continue
-        const family = await names.family(id)
-        const seenAt = id === session.id ? session.seenAt : Number(await store.get(`${family}/seen`)) || createdAt
-        const current = id === session.id
-        found.push({ id, createdAt: iso(createdAt), lastSeenAt: iso(seenAt), browser, current })
-      }
-      return found
+      const lastSeen = async ({ id, createdAt }: Entry) =>
+        id === session.id ? session.seenAt : Number(await store.get(`${await names.family(id)}/seen`)) || createdAt
+      const listed = await read(await userOf(session))
+      return Promise.all(
+        listed.map(async (entry) => ({
+          id: entry.id,
+          createdAt: iso(entry.createdAt),
+          lastSeenAt: iso(await lastSeen(entry)),
+          browser: entry.browser,
+          current: entry.id === session.id,
+        })),
+      )
     },
+
+    find: async (session, id) => (await read(await userOf(session))).find((entry) => entry.id === id),
   }
 }

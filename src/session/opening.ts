@@ -51,19 +51,27 @@ export function createOpening(
     const endsAt = Math.min(opened.expiresAt, ticket.createdAt + absoluteTimeout)
     const step = { cookies: found, ticket, endsAt, unsure }
     const { half } = ticket
-    const holding =
-      found.holding === undefined
-        ? then(names.family(ticket.id), (family) => holdings.fromStore({ family, half }))
-        : holdings.fromCookies(found.holding, half)
-    return then(holding, (unsealed) => withHolding(unsealed, step))
+    if (found.holding !== undefined)
+      return then(holdings.fromCookies(found.holding, half), (one) => withHolding(one, step))
+    const kept = then(names.family(ticket.id), (family) => holdings.fromStore({ family, half }))
+    if (!unsure || !(kept instanceof Promise)) return then(kept, (one) => withHolding(one, step))
+    // Without its tokens the session can still be ended by its id.
+    return kept.then(
+      (one) => withHolding(one, step),
+      () => refuseKnown('store_failed', step),
+    )
+  }
+
+  /** Refuses what is known by its id, and so can be ended. */
+  function refuseKnown(reason: Reason, { cookies: found, ticket: { id } }: Found): { readonly refusal: Refusal } {
+    return { refusal: { ...refuse(reason, found.names).refusal, id } }
   }
 
   function withHolding(opened: Unsealed | undefined, found: Found): OpenedSession | Promise<OpenedSession> {
     if (opened === undefined) return withoutHolding(found)
     if (opened.failure !== undefined) {
       // A late answer may have put the tokens of an old session beside the ticket of a new one.
-      const { refusal } = refuse(sealReasons[opened.failure], found.cookies.names)
-      return { refusal: { ...refusal, id: found.ticket.id } }
+      return refuseKnown(sealReasons[opened.failure], found)
     }
     const holding = opened.data as Holding
     const learning = found.unsure ? endings.catchUp()?.catch(() => {}) : endings.catchUp()

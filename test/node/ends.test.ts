@@ -145,3 +145,111 @@ describe('a sign-in that fails after its code was redeemed, because the store do
     expect(await isOver(browser)).toBe(false)
   })
 })
+
+test.each(['cookie', 'store'] as const)(
+  'R141 signing out while the store is away, with tokens in the %s, clears the browser, and is told when it is back',
+  async (storage) => {
+    const here = await startWithStore({}, ({ config }) => ({ session: { ...config.session, storage } }))
+    const browser = here.browser()
+    await browser.signIn()
+    const copy = browser.cookieHeader()
+    let isAway = true
+    const broken = async () => {
+      if (isAway) throw new Error('The store is away')
+    }
+    const { as, api, store } = here
+    // It has never seen this session.
+    const there = await startWithStore(
+      {
+        ...{ as, api, store },
+        faults: (inner) => ({
+          get: (key) => broken().then(() => inner.get(key)),
+          set: (...call) => broken().then(() => inner.set(...call)),
+          delete: (key) => broken().then(() => inner.delete(key)),
+          append: (...call) => broken().then(() => inner.append(...call)),
+          since: (...call) => broken().then(() => inner.since(...call)),
+        }),
+      },
+      here.config,
+    )
+    const atThere = there.browser()
+    for (const [name, value] of browser.cookies) atThere.cookies.set(name, value)
+    expect((await atThere.fetch('/auth/logout', { method: 'POST' })).status).toBe(303)
+    expect(sessionCookies(atThere)).toEqual([])
+    isAway = false
+    expect((await atThere.fetch('/auth/session')).json().authenticated).toBe(false)
+    const other = there.browser()
+    await other.signIn()
+    await expect
+      .poll(async () => (await here.browser().fetch('/api/orders', { headers: { cookie: copy } })).json().code, {
+        timeout: 3_000,
+      })
+      .toBe('session_expired')
+  },
+)
+
+describe('the list of a user’s sessions', () => {
+  test('R608 keeps one that lives on, however many others ended since', async () => {
+    const world = await startWithStore()
+    const [living, restless] = [world.browser(), world.browser()]
+    await living.signIn()
+    const { id } = (await living.fetch('/auth/session')).json().session
+    for (let round = 0; round < 51; round++) await restless.signIn()
+    const listed = (await restless.fetch('/auth/sessions')).json().sessions.map((one: { id: string }) => one.id)
+    expect(listed).toContain(id)
+    expect((await restless.fetch(`/auth/sessions/${id}`, { method: 'DELETE' })).status).toBe(200)
+    expect(await isOver(living)).toBe(true)
+  })
+
+  test('asks when they were seen together, and not at all to end one of them', async () => {
+    let [under, most, reads] = [0, 0, 0]
+    const world = await startWithStore({
+      faults: (inner) => ({
+        async get(key) {
+          if (!key.endsWith('/seen')) return inner.get(key)
+          reads++
+          most = Math.max(most, ++under)
+          await new Promise((resolve) => setTimeout(resolve, 10))
+          under--
+          return inner.get(key)
+        },
+      }),
+    })
+    const [here, ...others] = Array.from({ length: 8 }, () => world.browser())
+    for (const browser of others) await browser.signIn()
+    await here?.signIn()
+    expect((await here?.fetch('/auth/sessions'))?.json().sessions).toHaveLength(8)
+    expect([most, reads]).toEqual([7, 7])
+    const id = (await others[0]?.fetch('/auth/session'))?.json().session.id
+    expect((await here?.fetch(`/auth/sessions/${id}`, { method: 'DELETE' }))?.status).toBe(200)
+    expect((await here?.fetch('/auth/sessions/unknown', { method: 'DELETE' }))?.status).toBe(404)
+    expect(reads).toBe(7)
+  })
+  test('loses none that is entered while another is slow to be', async () => {
+    const { reached, open, pass } = gate()
+    let isFirst = true
+    const world = await startWithStore({
+      faults: (inner) => ({
+        // Over before the slow one is done with it.
+        lease: (key, ttl) => inner.lease(key, key.endsWith('/sessions') ? 50 : ttl),
+        async get(key) {
+          const value = await inner.get(key)
+          if (key.endsWith('/sessions') && isFirst) {
+            isFirst = false
+            await pass()
+          }
+          return value
+        },
+      }),
+    })
+    const [slow, quick] = [world.browser(), world.browser()]
+    await slow.signIn()
+    await reached
+    await quick.signIn()
+    const listed = async () => (await quick.fetch('/auth/sessions')).json().sessions
+    await expect.poll(listed, { timeout: 3_000 }).toHaveLength(1)
+    open()
+    await expect.poll(listed, { timeout: 3_000 }).toHaveLength(2)
+    expect((await slow.fetch('/auth/sessions')).json().sessions).toHaveLength(2)
+  })
+})

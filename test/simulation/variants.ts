@@ -45,6 +45,16 @@ export const variants: Record<string, Variant> = {
   'a lease given back before the successor can be seen': {
     breaks: 'oneRedemption',
     successors: () => ({ enterLater: async () => {} }),
+    // The moment is rare: this store fails in it more often.
+    seams: withStore((inner) => {
+      let written = 0
+      return {
+        async add(key, value, ttl) {
+          if (isSuccessor(key) && written++ % 3 === 0) throw new Error('The store is away')
+          return inner.add(key, value, ttl)
+        },
+      }
+    }),
   },
   'no second look after the lease': {
     breaks: 'oneRedemption',
