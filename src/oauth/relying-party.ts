@@ -8,6 +8,7 @@ import { createAuthorizationRequests, type LoginHints, type LoginTransaction } f
 import { type AuthorizationResponse, checkIssuer } from './authorization-response.ts'
 import { type AuthorizationServer, discovered } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
+import { publicKeys } from './client-keys.ts'
 import { isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
 import { createGrants, type Grants, hinted, isUsable } from './grants.ts'
 import { type LogoutToken, verifiedLogoutToken } from './logout-token.ts'
@@ -22,6 +23,8 @@ export interface RelyingParty extends Grants {
   readonly callbackPath: string
   /** Whether the metadata of the authorization server is at hand; fetches it if not. Never throws. */
   ready(): Promise<boolean>
+  /** The public halves of this client's keys there (RFC 7517), without any private member. */
+  publicKeys(): Promise<readonly object[]>
   /** The address to send the browser to. @throws CoatcheckError `authorization_server_unavailable`, `login_failed` */
   authorizationUrl(transaction: LoginTransaction, asked: LoginHints): Promise<URL>
   /**
@@ -126,6 +129,8 @@ export function createRelyingParty(
         () => true,
         () => false,
       ),
+
+    publicKeys: () => publicKeys(provider),
 
     async authorizationUrl(transaction, asked) {
       return requests.urlFor(await server(), transaction, asked)
