@@ -239,7 +239,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R047: {
     requirement:
-      'Can authenticate with `private_key_jwt` (ES256, PS256, RS256, EdDSA), with a new assertion of at most five minutes for each request',
+      'Can authenticate with `private_key_jwt` (ES256, PS256, RS256, EdDSA), with a secret in a Basic header (form-encoded, or as it is for servers that do not decode), or with a secret in the form',
     source: rfc(9700, '2.5'),
   },
   R048: {
@@ -321,6 +321,16 @@ export const requirements: Record<string, Requirement> = {
   R071: {
     requirement: 'Sends its own `DPoP` and `Authorization` and none of the browser',
     source: rfc(9449, '7.1'),
+  },
+  R078: {
+    requirement:
+      'Makes a new client assertion for each request: of at most five minutes, with a `jti` of its own, the `kid` of its key and a type that nothing else has',
+    source: and(rfc(7523, '3'), 'draft-ietf-oauth-rfc7523bis'),
+  },
+  R079: {
+    requirement:
+      'Publishes the public halves of all its keys at `/auth/jwks.json` and no private member, so that keys can be exchanged without a moment in which the server knows none',
+    source: and(rfc(7517, '9.2'), rfc(7523, '3')),
   },
   R082: {
     requirement:

@@ -6,6 +6,7 @@ import { readConfig } from './config-reader.ts'
 import { isOwnPath } from './config-values.ts'
 import { createApi } from './endpoints/api.ts'
 import { createBackchannelLogout } from './endpoints/backchannel-logout.ts'
+import { createJwks } from './endpoints/jwks.ts'
 import { createLogin, loginPath } from './endpoints/login.ts'
 import { createLogout } from './endpoints/logout.ts'
 import { createSessionEndpoints } from './endpoints/session.ts'
@@ -171,6 +172,7 @@ export function createCoatcheck(
   if (mayComeInsecurely) app.use(refuseInsecure)
   serveAt(app, loginPath, { GET: withEffect(login.start) })
   for (const { callbackPath } of relyingParties.values()) serveAt(app, callbackPath, { GET: withEffect(login.finish) })
+  serveAt(app, '/auth/jwks.json', { GET: createJwks(relyingParties) })
   serveAt(app, '/auth/session', { GET: session.show, POST: session.extend })
   serveAt(app, '/auth/sessions', { GET: ownSessions.list, DELETE: ownSessions.endAll })
   serveAt(app, '/auth/sessions/:id', { DELETE: ownSessions.end })

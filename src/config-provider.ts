@@ -1,47 +1,7 @@
 // The settings of one authorization server.
 import * as z from 'zod'
+import { clientAuth, clientKey } from './config-client.ts'
 import { flag, isHttp, issuer, notYet, rule, text } from './config-values.ts'
-
-/** How a PKCS #8 key of the right kind says what it is (RFC 5208, section 5): object identifiers, in hexadecimal. */
-const keyTypes = {
-  PS256: '06092a864886f70d010101',
-  RS256: '06092a864886f70d010101',
-  ES256: '06082a8648ce3d030107',
-  EdDSA: '06032b6570',
-} as const
-
-const privateKeyJwt = rule(
-  z.strictObject({
-    method: z.literal('private_key_jwt'),
-    key: text.describe('Private key, PKCS #8 PEM.'),
-    alg: z.enum(['PS256', 'ES256', 'EdDSA', 'RS256']).default('ES256'),
-    kid: text.optional().describe('`kid` under which the authorization server knows the key.'),
-  }),
-  ['key'],
-  'must be a private key of the kind that alg needs, as PKCS #8 PEM: -----BEGIN PRIVATE KEY-----',
-  ({ key, alg = 'ES256' }) => typeof key === 'string' && !isKeyFor(key, keyTypes[alg]),
-)
-
-function isKeyFor(pem: string, type: string | undefined): boolean {
-  const body = /^\s*-----BEGIN PRIVATE KEY-----([A-Za-z0-9+/=\s]+)-----END PRIVATE KEY-----\s*$/.exec(pem)?.[1]
-  if (body === undefined || type === undefined) return false
-  try {
-    const hex = Array.from(atob(body.replace(/\s/g, '')), (char) => char.charCodeAt(0).toString(16).padStart(2, '0'))
-    return hex.slice(0, 60).join('').includes(type)
-  } catch {
-    return false
-  }
-}
-
-const clientAuth = z.discriminatedUnion(
-  'method',
-  [
-    z.strictObject({ method: z.literal('client_secret_basic'), secret: text }),
-    z.strictObject({ method: z.literal('client_secret_post'), secret: text }),
-    privateKeyJwt,
-  ],
-  { error: 'must have a method: client_secret_basic, client_secret_post or private_key_jwt' },
-)
 
 /** One of `providers`. */
 export const provider = rule(
@@ -53,6 +13,13 @@ export const provider = rule(
     issuer: issuer.describe('Issuer identifier of the authorization server, exactly as its metadata says it.'),
     clientId: text.describe('`client_id` registered there.'),
     clientAuth: clientAuth.describe('How coatcheck authenticates at the token, revocation and PAR endpoints.'),
+    keys: z
+      .array(clientKey, 'must be a list of keys')
+      .refine((keys) => areDifferent(keys.map(({ kid }) => kid)), 'must not use one kid twice')
+      .default([])
+      .describe(
+        'Private keys of this client. The first signs (that of `clientAuth`, if there is one there), the public halves of all are at `/auth/jwks.json`: put a new key second, wait until the server has seen it, then put it first.',
+      ),
     scope: z
       .string('must be a string')
       .refine((scope) => scope.split(' ').includes('openid'), 'must contain openid')
@@ -113,3 +80,8 @@ const reservedParams = new Set(
     ' ',
   ),
 )
+
+function areDifferent(names: readonly (string | undefined)[]): boolean {
+  const given = names.filter((name) => name !== undefined)
+  return new Set(given).size === given.length
+}

@@ -262,6 +262,28 @@ describe('readConfig()', () => {
       'providers[0].clientAuth.key: must be a private key of the kind that alg needs, as PKCS #8 PEM: -----BEGIN PRIVATE KEY-----',
     ],
     [
+      'an RSA key that is too short',
+      (c) => {
+        const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 1024 })
+        c.providers[0].keys = [{ key: privateKey.export({ type: 'pkcs8', format: 'pem' }), alg: 'PS256' }]
+      },
+      'providers[0].keys[0].key: must be an RSA key of at least 2048 bits',
+    ],
+    [
+      'a client that signs, without a key',
+      (c) => (c.providers[0].clientAuth = { method: 'private_key_jwt' }),
+      'providers[0].clientAuth.key: is required, unless the provider has keys',
+    ],
+    [
+      'two keys of one name',
+      (c) => {
+        const key = () => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+        const pem = () => key().export({ type: 'pkcs8', format: 'pem' })
+        c.providers[0].keys = [1, 2].map(() => ({ key: pem(), kid: 'one' }))
+      },
+      'providers[0].keys: must not use one kid twice',
+    ],
+    [
       'an admin port that is taken by the public one',
       (c) => {
         c.listen = { port: 3001 }

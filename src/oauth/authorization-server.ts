@@ -6,6 +6,7 @@ import { CoatcheckError } from '../errors.ts'
 import type { Platform } from '../platform.ts'
 import { authorizationServerFetch, isData, isJwt, unavailable } from './authorization-server-fetch.ts'
 import { clientAuthentication } from './client-authentication.ts'
+import { type SigningKey, signingKey } from './client-keys.ts'
 import { reasonOf } from './failures.ts'
 import { type IdTokenVerifier, idTokenVerifier } from './id-token.ts'
 
@@ -16,6 +17,8 @@ export interface AuthorizationServer {
   readonly refreshing: client.Configuration
   readonly metadata: Readonly<client.ServerMetadata>
   readonly idTokens: IdTokenVerifier
+  /** With what this client signs what it says there. */
+  readonly signing: SigningKey | undefined
   readonly fetchedAt: number
 }
 
@@ -43,7 +46,8 @@ export function discovered(
   let failed: { error: CoatcheckError; at: number } | undefined
 
   async function discover(): Promise<AuthorizationServer> {
-    const authentication = await clientAuthentication(provider)
+    const signing = await signingKey(provider)
+    const authentication = clientAuthentication(provider, signing)
     const configuration = await client
       .discovery(new URL(issuer), clientId, { [client.clockTolerance]: 30 }, authentication, {
         algorithm: 'oidc',
@@ -82,7 +86,7 @@ export function discovered(
     refreshing[client.customFetch] = fetch
     if (insecure) client.allowInsecureRequests(refreshing)
     platform.log({ event: 'provider.ready', provider: provider.id })
-    return { configuration, refreshing, metadata, idTokens, fetchedAt: platform.now() }
+    return { configuration, refreshing, metadata, idTokens, signing, fetchedAt: platform.now() }
   }
 
   /** An endpoint is https, or on loopback where the issuer is. */

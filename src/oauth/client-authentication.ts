@@ -1,23 +1,35 @@
 // How coatcheck proves to an authorization server which client it is.
-import { importPKCS8 } from 'jose'
-import { type ClientAuth, ClientSecretBasic, ClientSecretPost, modifyAssertion, PrivateKeyJwt } from 'openid-client'
+import { type ClientAuth, ClientSecretPost, PrivateKeyJwt } from 'openid-client'
 import type { ProviderConfig } from '../config.ts'
+import { type SigningKey, signedAs } from './client-keys.ts'
 
-/** The configured client authentication. Secrets are form-encoded for Basic as RFC 6749, section 2.3.1 says. */
-export async function clientAuthentication({ clientAuth }: ProviderConfig): Promise<ClientAuth> {
+/** The configured client authentication. @param signing obligatory for `private_key_jwt`; the configuration sees to it. */
+export function clientAuthentication({ clientAuth }: ProviderConfig, signing: SigningKey | undefined): ClientAuth {
   switch (clientAuth.method) {
     case 'client_secret_basic':
-      return ClientSecretBasic(clientAuth.secret)
+      return basic(clientAuth.secret, clientAuth.formEncoded ? formEncoded : (text) => text)
     case 'client_secret_post':
       return ClientSecretPost(clientAuth.secret)
     case 'private_key_jwt': {
-      const key = await importPKCS8(clientAuth.key, clientAuth.alg)
-      return PrivateKeyJwt(clientAuth.kid === undefined ? key : { key, kid: clientAuth.kid }, {
-        // A type of its own, so that no other kind of JWT passes for an assertion (RFC 8725, section 3.11).
-        [modifyAssertion]: (header) => {
-          header.typ = 'client-authentication+jwt'
-        },
-      })
+      if (!signing) throw new Error('private_key_jwt has no key')
+      // Of openid-client are: one audience (the issuer, as a string), a new jti each time, and a life of a minute.
+      return PrivateKeyJwt(signing, signedAs(signing.alg, 'client-authentication+jwt'))
     }
   }
+}
+
+/**
+ * RFC 6749, section 2.3.1, without openid-client: that encodes "-", "_" and "." too, which is no mistake, and which
+ * servers that forget to decode do not survive.
+ */
+function basic(secret: string, encode: (text: string) => string): ClientAuth {
+  return (_, { client_id: clientId }, __, headers) => {
+    const bytes = new TextEncoder().encode(`${encode(clientId)}:${encode(secret)}`)
+    headers.set('authorization', `Basic ${btoa(String.fromCharCode(...bytes))}`)
+  }
+}
+
+/** `application/x-www-form-urlencoded`, as the URL standard has it. */
+function formEncoded(text: string): string {
+  return new URLSearchParams([['', text]]).toString().slice(1)
 }

@@ -8,6 +8,7 @@ import { createAuthorizationRequests, type LoginHints, type LoginTransaction } f
 import { type AuthorizationResponse, checkIssuer } from './authorization-response.ts'
 import { type AuthorizationServer, discovered } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
+import { publicKeys } from './client-keys.ts'
 import { newBindingKey } from './dpop.ts'
 import { isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
 import { createGrants, type Grants, hinted, isUsable, proofWith } from './grants.ts'
@@ -25,6 +26,8 @@ export interface RelyingParty extends Grants {
   ready(): Promise<boolean>
   /** A key for the tokens of one sign-in to be bound to, if they are to be. */
   bindingKey(): Promise<BindingKey | undefined>
+  /** The public halves of this client's keys there (RFC 7517), without any private member. */
+  publicKeys(): Promise<readonly object[]>
   /** The address to send the browser to. @throws CoatcheckError `authorization_server_unavailable`, `login_failed` */
   authorizationUrl(transaction: LoginTransaction, asked: LoginHints): Promise<URL>
   /**
@@ -132,6 +135,7 @@ export function createRelyingParty(
       ),
 
     bindingKey: async () => (provider.dpop ? newBindingKey() : undefined),
+    publicKeys: () => publicKeys(provider),
 
     async authorizationUrl(transaction, asked) {
       return requests.urlFor(await server(), transaction, asked)

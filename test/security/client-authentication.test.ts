@@ -9,7 +9,7 @@ import { passed } from '../support/time.ts'
 
 const assertionType = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
 
-async function withKey(alg: 'ES256' | 'PS256' | 'RS256' | 'EdDSA') {
+async function withKey(alg: 'ES256' | 'PS256' | 'RS256' | 'EdDSA' | 'Ed25519') {
   const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true })
   const pem = await exportPKCS8(privateKey)
   const world = await startWorld(({ as, config }) => {
@@ -25,13 +25,14 @@ async function withKey(alg: 'ES256' | 'PS256' | 'RS256' | 'EdDSA') {
   return { world, pem, assertions }
 }
 
-describe('R047 a client that proves itself with a private key', () => {
-  test.each(['ES256', 'PS256', 'RS256', 'EdDSA'] as const)('signs with %s, and sends no secret', async (alg) => {
+describe('R047 R078 a client that proves itself with a private key', () => {
+  const algorithms = ['ES256', 'PS256', 'RS256', 'EdDSA', 'Ed25519'] as const
+  test.each(algorithms)('signs with %s by that name, and sends no secret', async (alg) => {
     const { world, pem, assertions } = await withKey(alg)
     const browser = world.browser()
     expect((await browser.signIn()).status).toBe(303)
     expect((await browser.fetch('/api/orders')).status).toBe(200)
-    expect(assertions()).toHaveLength(1)
+    expect(assertions().map(({ jwt }) => decodeProtectedHeader(jwt).alg)).toEqual([alg])
     for (const { headers, body } of world.as.requests) {
       expect(headers.authorization?.startsWith('Basic')).not.toBe(true)
       expect(body.has('client_secret')).toBe(false)
@@ -54,7 +55,7 @@ describe('R047 a client that proves itself with a private key', () => {
     expect(new Set(claims.map(({ jti }) => jti)).size).toBe(4)
     for (const { exp = 0, iat = 0 } of claims) expect(exp - iat).toBeLessThanOrEqual(300)
     for (const { jwt } of assertions()) {
-      expect(decodeProtectedHeader(jwt)).toMatchObject({ kid: 'client-1', typ: 'client-authentication+jwt' })
+      expect(decodeProtectedHeader(jwt)).toEqual({ alg: 'ES256', kid: 'client-1', typ: 'client-authentication+jwt' })
     }
   })
 })
@@ -70,6 +71,25 @@ describe('R047 a client with a secret', () => {
     const [redeemed] = world.as.to('/token')
     expect(redeemed?.body.get('client_secret')).toBe(world.as.clientSecret)
     expect(redeemed?.headers.authorization).toBeUndefined()
+  })
+
+  test.each([
+    ['form-encoded, as RFC 6749 has it', true, 'team%3Aapp+1:p%C3%A4ss%3A%2B+-_.*'],
+    ['as it is, for servers that do not decode', false, 'team:app 1:päss:+ -_.*'],
+  ])('that is to be in the header sends it %s', async (_, formEncoded, expected) => {
+    const world = await startWorld(({ config }) => {
+      const clientAuth = { method: 'client_secret_basic' as const, secret: 'päss:+ -_.*', formEncoded }
+      return { providers: config.providers.map((one) => ({ ...one, clientId: 'team:app 1', clientAuth })) }
+    })
+    const browser = world.browser()
+    expect((await browser.signIn()).status).toBe(400)
+    const [redeemed] = world.as.to('/token')
+    const [scheme, credentials = ''] = (redeemed?.headers.authorization ?? '').split(' ')
+    expect([scheme, Buffer.from(credentials, 'base64').toString()]).toEqual(['Basic', expected])
+    expect(redeemed?.body.has('client_secret')).toBe(false)
+    // Refused, it is told to nobody.
+    expect(JSON.stringify([browser.seen, world.events()])).not.toMatch(/p(ä|%C3%A4)ss/)
+    expect(world.logged('login.failed')).toMatchObject([{ reason: 'client_rejected' }])
   })
 })
 

@@ -1,7 +1,7 @@
 // An OpenID provider under the test's control: honest by default, and hostile in exactly the way a test asks for.
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { exportJWK, generateKeyPair, type JWK, jwtVerify, SignJWT } from 'jose'
+import { exportJWK, generateKeyPair, type JWK, type JWTVerifyGetKey, jwtVerify, SignJWT } from 'jose'
 import { openProof } from './dpop.ts'
 import { bodyOf, listen, type TestServer } from './http-server.ts'
 
@@ -51,8 +51,8 @@ export interface Behaviour {
   metadata: (metadata: Record<string, unknown>) => void
   /** Whether a code is only redeemed with the verifier of its challenge. */
   checksVerifier: boolean
-  /** Public key of a client that signs assertions (RFC 7523); with it no secret is accepted. */
-  clientKey: CryptoKey | undefined
+  /** Public key of a client that signs assertions (RFC 7523), or where to find it; with it no secret is accepted. */
+  clientKey: CryptoKey | JWTVerifyGetKey | undefined
   /** Binds tokens to the key of the `DPoP` proof that a request has, and asks for a nonce in it, if one is named. */
   dpop: { nonce?: string } | undefined
   /** Breaks every connection. */
@@ -258,7 +258,9 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
     if (behaviour.clientKey) {
       const options = { issuer: clientId, subject: clientId, requiredClaims: ['exp', 'iat', 'jti'] }
       const assertion = body.get('client_assertion') ?? ''
-      return jwtVerify(assertion, behaviour.clientKey, options).then(
+      const { clientKey } = behaviour
+      const keyFor: JWTVerifyGetKey = typeof clientKey === 'function' ? clientKey : async () => clientKey
+      return jwtVerify(assertion, keyFor, options).then(
         ({ payload }) => payload.aud === issuer,
         () => false,
       )
