@@ -364,8 +364,8 @@ describe('readConfig()', () => {
     ],
     [
       'what this version cannot do',
-      (c) => (c.providers[0].dpop = true),
-      'providers[0].dpop: dpop is not available in this version',
+      (c) => (c.providers[0].profile = 'fapi2'),
+      'providers[0].profile: profile "fapi2" is not available in this version',
     ],
   ])('refuses %s', (_, change, mistake) => {
     expect(mistakes(change)).toEqual([mistake])
