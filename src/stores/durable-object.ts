@@ -1,6 +1,6 @@
 // A store for Cloudflare Workers: a Durable Object for each family and each log, reached from every location.
-import { DurableObject } from 'cloudflare:workers'
-import { inTime, lifetime, pageSize } from './patience.ts'
+import { DurableObject, waitUntil } from 'cloudflare:workers'
+import { inTime, inTimeOrUndone, lifetime, pageSize } from './patience.ts'
 import { type Count, familyOf, type Lease, type LogPage, type Store } from './store.ts'
 import { createWaiting } from './waiting.ts'
 
@@ -195,7 +195,8 @@ export function durableObjectStore(namespace: DurableObjectNamespace): Store {
       await inTime(family(key).forget(key))
     },
     async lease(key, ttl): Promise<Lease | undefined> {
-      const fence = await inTime(family(key).take(key, ttl))
+      const giveBack = async (late: number | undefined) => late !== undefined && family(key).release(key, late)
+      const fence = await inTimeOrUndone(family(key).take(key, ttl), giveBack, waitUntil)
       if (fence === undefined) return undefined
       return {
         fence,

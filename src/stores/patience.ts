@@ -23,3 +23,20 @@ export async function inTime<T>(work: Promise<T>, time = answerTime): Promise<T>
     clearTimeout(timer)
   }
 }
+
+/**
+ * The same, for what must not be left to nobody: should `work` come to something after its caller was told that it did not,
+ * that is undone.
+ */
+export async function inTimeOrUndone<T>(
+  work: Promise<T>,
+  undo: (late: T) => Promise<unknown>,
+  waitUntil: (work: Promise<unknown>) => void = () => {},
+): Promise<T> {
+  try {
+    return await inTime(work)
+  } catch (error) {
+    waitUntil(work.then(undo).catch(() => {}))
+    throw error
+  }
+}

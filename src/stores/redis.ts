@@ -1,5 +1,5 @@
 // A store for many machines, in Redis or Valkey (6.2 or later). The package `redis` is loaded only when this is used.
-import { answerTime, inTime, lifetime, pageSize } from './patience.ts'
+import { answerTime, inTime, inTimeOrUndone, lifetime, pageSize } from './patience.ts'
 import { type Client, createClient, giveUp, type Library, load, quit } from './redis-client.ts'
 import { familyOf, type Lease, type OpenStore } from './store.ts'
 import { createWaiting } from './waiting.ts'
@@ -190,13 +190,15 @@ export function redisStore(url: string, { prefix = 'coatcheck', tell = () => {} 
 
     async lease(key, ttl): Promise<Lease | undefined> {
       const under = name.lease(key)
-      const fence = Number(await ask((to) => to.take(under, String(lifetime(ttl)))))
+      const release = (held: number) => ask((to) => to.release(under, String(held), name.channel(key)))
+      const taken = attempt((to) => to.take(under, String(lifetime(ttl)))).then(Number)
+      const fence = await inTimeOrUndone(taken, async (late) => late !== 0 && release(late))
       if (fence === 0) return undefined
       return {
         fence,
         renew: async (more) => (await ask((to) => to.renew(under, String(fence), String(lifetime(more))))) === 1,
         async release() {
-          await ask((to) => to.release(under, String(fence), name.channel(key)))
+          await release(fence)
         },
       }
     },

@@ -190,4 +190,9 @@ describe('a Durable Object of the store', () => {
     await store.changed('a', 100)
     expect(performance.now() - start).toBeLessThan(5_000)
   })
+  test('gives a lease back that it told of too late', async () => {
+    const store = open(`late ${randomUUID()}`)
+    await expect(store.lease('a', 60_000)).rejects.toThrow()
+    await expect.poll(() => store.lease('a', 60_000), { timeout: 5_000 }).toBeDefined()
+  })
 })

@@ -299,6 +299,14 @@ describe('a Redis that is away', () => {
     expect(await store.get('a')).toBe('2')
   })
 
+  test('or slow leaves no lease behind that nobody holds', async () => {
+    const { redis, store } = await world()
+    await store.set('a', '1', 60_000)
+    await (await plainClient(redis.url)).sendCommand(['CLIENT', 'PAUSE', '2500', 'ALL'])
+    await expect(store.lease('a', 60_000)).rejects.toThrow('did not answer in time')
+    await expect.poll(() => store.lease('a', 60_000).catch(() => undefined), { timeout: 5_000 }).toBeDefined()
+  })
+
   test('or full makes writes reject, and is not healthy, while reads go on', async () => {
     const { redis, store } = await world()
     await store.set('a', '1', 60_000)

@@ -19,8 +19,26 @@ const unreachable: Record<string, () => Promise<never>> = {
   broken: () => Promise.reject(new Error('Network connection lost.')),
 }
 
+/** Worlds whose first lease was answered late. */
+const slowed = new Set<string>()
+
+/** An object that takes a lease, once, and tells of it after nobody waits for it any more. */
+function slowOnce(world: string, object: SessionObject): unknown {
+  const take = async (key: string, ttl: number) => {
+    const isFirst = !slowed.has(world)
+    slowed.add(world)
+    const fence = await object.take(key, ttl)
+    if (isFirst) await new Promise((resolve) => setTimeout(resolve, 2_300))
+    return fence
+  }
+  return { take, release: (key: string, fence: number) => object.release(key, fence) }
+}
+
 interface Asked {
-  /** Names of objects begin with this; those of the world `silent` or `broken` cannot be reached. */
+  /**
+   * Names of objects begin with this; those of the world `silent` or `broken` cannot be reached, and those of a world that
+   * begins with `late` are slow to give their first lease.
+   */
   world: string
   method: keyof Store | 'renew' | 'release' | 'inspect'
   args: never[]
@@ -36,7 +54,11 @@ async function answer({ world, method, args }: Asked, namespace: DurableObjectNa
     return { names: await object.names(), alarmAt: await object.alarmAt() }
   }
   const call = unreachable[world]
-  const get = (id: DurableObjectId) => (call ? new Proxy({}, { get: () => call }) : namespace.get(id))
+  const get = (id: DurableObjectId) => {
+    if (call) return new Proxy({}, { get: () => call })
+    const object = namespace.get(id)
+    return world.startsWith('late') ? slowOnce(world, object as SessionObject) : object
+  }
   const store = durableObjectStore({ idFromName: named, get })
   if (method === 'renew' || method === 'release') {
     const [key, fence, ttl] = args as unknown as [string, number, number]
