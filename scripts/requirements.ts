@@ -146,7 +146,8 @@ export const requirements: Record<string, Requirement> = {
     source: rfc(10017, '6.1.3.4'),
   },
   R025: {
-    requirement: 'Has no popup or frame helpers: nothing of it posts messages or opens windows',
+    requirement:
+      'Says the end of a sign-in in a window of its own only to pages of its own origin (`BroadcastChannel`), without a token in it; has no frames and listens to no message of another origin',
     source: rfc(9700, '4.17'),
   },
   R026: {

@@ -6,6 +6,7 @@ import { readConfig } from './config-reader.ts'
 import { isOwnPath } from './config-values.ts'
 import { createApi } from './endpoints/api.ts'
 import { createBackchannelLogout } from './endpoints/backchannel-logout.ts'
+import { createInitiateLogin, initiatePath } from './endpoints/initiate-login.ts'
 import { createJwks } from './endpoints/jwks.ts'
 import { createLogin, loginPath } from './endpoints/login.ts'
 import { createLogout } from './endpoints/logout.ts'
@@ -19,7 +20,7 @@ import { createCredentials } from './oauth/credentials.ts'
 import { createDpop } from './oauth/dpop.ts'
 import { createRefresher } from './oauth/refresh.ts'
 import { createRelyingParty } from './oauth/relying-party.ts'
-import { errorPage } from './pages.ts'
+import { errorPage, popupPage } from './pages.ts'
 import { type Exchange, headerText, type Platform } from './platform.ts'
 import { createCookies } from './session/cookies.ts'
 import { createDirectory } from './session/directory.ts'
@@ -37,6 +38,7 @@ import { cameInsecurely, clientAddressOf } from './upstream/client-address.ts'
 import { rateLimit } from './upstream/rate-limit.ts'
 import { canonicalTarget, routeMatcher } from './upstream/routes.ts'
 import { webPlatform } from './web-platform.ts'
+import { popupPath } from './wire.ts'
 
 /** coatcheck as a Hono application: mount it with `app.route('/', coatcheck)`, or serve it alone. */
 export interface Coatcheck extends Hono {
@@ -129,6 +131,7 @@ export function createCoatcheck(
     directory,
     scopes,
   })
+  const initiateLogin = createInitiateLogin({ config, platform })
   const session = createSessionEndpoints({ config, platform, sessions })
   const logout = createLogout({ config, platform: shared, relyingParties, cookies, sessions, refresher })
   const ownSessions = createSessionsEndpoints({ config, platform, sessions, directory })
@@ -173,6 +176,8 @@ export function createCoatcheck(
   serveAt(app, loginPath, { GET: withEffect(login.start) })
   for (const { callbackPath } of relyingParties.values()) serveAt(app, callbackPath, { GET: withEffect(login.finish) })
   serveAt(app, '/auth/jwks.json', { GET: createJwks(relyingParties) })
+  app.get(popupPath, () => popupPage())
+  if (config.login.thirdPartyInitiated) serveAt(app, initiatePath, { GET: initiateLogin, POST: initiateLogin })
   serveAt(app, '/auth/session', { GET: session.show, POST: session.extend })
   serveAt(app, '/auth/sessions', { GET: ownSessions.list, DELETE: ownSessions.endAll })
   serveAt(app, '/auth/sessions/:id', { DELETE: ownSessions.end })

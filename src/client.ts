@@ -1,5 +1,5 @@
 // The browser's side: ask who is signed in, sign in and out, call the API. No token ever comes by here.
-import type { LogoutInfo, Problem, SessionInfo } from './wire.ts'
+import { type LogoutInfo, loginChannel, type Problem, popupPath, type SessionInfo } from './wire.ts'
 
 export type { LogoutInfo, Problem, SessionInfo } from './wire.ts'
 
@@ -33,6 +33,12 @@ export interface Client {
   extend(): Promise<SessionInfo>
   /** Leaves the page for the authorization server. */
   login(options?: LoginOptions): void
+  /**
+   * Signs in in a window of its own, for pages that must not be left. Call it from a click, or browsers block the window.
+   * Resolves with who is signed in once that window is done or closed.
+   * @throws Error when the browser blocks the window
+   */
+  loginInPopup(options?: LoginOptions): Promise<SessionInfo>
   /** Ends the session, here and at the authorization server. Leaves the page. */
   logout(): Promise<void>
   /**
@@ -62,23 +68,42 @@ export function createClient(options: ClientOptions = {}): Client {
     return answer.json()
   }
 
-  return {
-    session: async () => json<SessionInfo>(await call('/auth/session')),
-    extend: async () => json<SessionInfo>(await call('/auth/session', { method: 'POST' })),
-    login({
+  function loginUrl(asked: LoginOptions = {}): string {
+    const {
       returnTo = location.pathname + location.search + location.hash,
       provider,
       prompt,
       loginHint,
       problem,
-    } = {}) {
-      const asked = problem?.loginUrl ?? '/auth/login'
-      const query = new URLSearchParams(asked.split('?')[1])
-      query.set('returnTo', returnTo)
-      if (provider) query.set('provider', provider)
-      if (prompt) query.set('prompt', prompt)
-      if (loginHint) query.set('login_hint', loginHint)
-      location.assign(`/auth/login?${query}`)
+    } = asked
+    const query = new URLSearchParams((problem?.loginUrl ?? '').split('?')[1])
+    query.set('returnTo', returnTo)
+    if (provider) query.set('provider', provider)
+    if (prompt) query.set('prompt', prompt)
+    if (loginHint) query.set('login_hint', loginHint)
+    return `/auth/login?${query}`
+  }
+
+  const client: Client = {
+    session: async () => json<SessionInfo>(await call('/auth/session')),
+    extend: async () => json<SessionInfo>(await call('/auth/session', { method: 'POST' })),
+    login: (asked) => location.assign(loginUrl(asked)),
+    async loginInPopup(asked) {
+      const finished = new BroadcastChannel(loginChannel)
+      const popup = open(loginUrl({ ...asked, returnTo: popupPath }), '_blank', 'popup,width=480,height=720')
+      if (!popup) {
+        finished.close()
+        throw new Error('The browser blocked the window of the sign-in')
+      }
+      const over = new AbortController()
+      await new Promise<void>((resolve) => {
+        finished.onmessage = () => resolve()
+        // A window that is closed half-way says nothing; this one has the focus again then.
+        addEventListener('focus', () => popup.closed && resolve(), { signal: over.signal })
+      })
+      over.abort()
+      finished.close()
+      return client.session()
     },
     async logout() {
       const answer = await call('/auth/logout', { method: 'POST', headers: { accept: 'application/json' } })
@@ -95,4 +120,5 @@ export function createClient(options: ClientOptions = {}): Client {
       return answer
     },
   }
+  return client
 }

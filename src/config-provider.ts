@@ -10,6 +10,7 @@ export const provider = rule(
       .string('must be a string')
       .regex(/^[A-Za-z0-9_-]{1,32}$/, 'must be letters, digits, "-" and "_", at most 32')
       .describe('Name of this provider in `/auth/login?provider=` and in logs.'),
+    name: text.optional().describe('What users know it by, where they choose; `id` by default.'),
     issuer: issuer.describe('Issuer identifier of the authorization server, exactly as its metadata says it.'),
     clientId: text.describe('`client_id` registered there.'),
     clientAuth: clientAuth.describe('How coatcheck authenticates at the token, revocation and PAR endpoints.'),

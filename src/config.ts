@@ -140,6 +140,21 @@ export const configSchema = z.strictObject({
     .describe('Authorization servers.'),
   routes: z.array(route, 'must be a list of routes').default([]).describe('APIs to forward to.'),
   spa: spa.optional().describe('The single-page application, if coatcheck serves it.'),
+  login: z
+    .strictObject({
+      chooser: flag
+        .default(false)
+        .describe(
+          'With several providers, asks the user which; else `/auth/login` without `provider` means the first.',
+        ),
+      thirdPartyInitiated: flag
+        .default(false)
+        .describe(
+          'Serves `/auth/initiate-login`, where another site may ask for a sign-in (OpenID Connect Core, section 4). The user is asked first.',
+        ),
+    })
+    .prefault({})
+    .describe('How a sign-in begins.'),
   logout: z
     .strictObject({ returnTo: localPath.default('/').describe('Page that follows a sign-out.') })
     .prefault({})

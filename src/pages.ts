@@ -1,9 +1,9 @@
 // What a person sees when coatcheck itself has something to say: short pages that need nothing and run nothing.
-import { html } from 'hono/html'
+import { html, raw } from 'hono/html'
 import { detailHeaders, ownAnswerHeaders } from './answers.ts'
 import { type ErrorCode, type ErrorDetails, errorCodes } from './errors.ts'
 import { randomText } from './session/seal.ts'
-import { errorHeader } from './wire.ts'
+import { errorHeader, loginChannel } from './wire.ts'
 
 interface Page {
   status: number
@@ -13,6 +13,8 @@ interface Page {
   links: readonly { href: string; label: string }[]
   code?: ErrorCode
   details?: ErrorDetails
+  /** What little has to run. */
+  script?: string
 }
 
 const style = `
@@ -25,11 +27,11 @@ const style = `
   a + a { background: none; color: inherit; outline: 1px solid currentColor }
   code { opacity: .7 }`
 
-async function page({ status, title, text, links, code, details = {} }: Page): Promise<Response> {
+async function page({ status, title, text, links, code, details = {}, script }: Page): Promise<Response> {
   const nonce = randomText(12)
   const headers = new Headers({
     ...ownAnswerHeaders,
-    'content-security-policy': `default-src 'none'; style-src 'nonce-${nonce}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'`,
+    'content-security-policy': `default-src 'none'; style-src 'nonce-${nonce}';${script ? ` script-src 'nonce-${nonce}';` : ''} frame-ancestors 'none'; base-uri 'none'; form-action 'none'`,
     'content-type': 'text/html; charset=utf-8',
     'cross-origin-opener-policy': 'same-origin',
   })
@@ -47,6 +49,7 @@ ${text.map((sentence) => html`<p>${sentence}</p>`)}
 ${code ? html`<p><code>${code}</code></p>` : ''}
 <nav>${links.map(({ href, label }) => html`<a href="${href}">${label}</a>`)}</nav>
 </main>
+${script ? html`<script nonce="${nonce}">${raw(script)}</script>` : ''}
 </html>
 `
   return new Response(body.toString(), { status, headers })
@@ -78,6 +81,41 @@ export function staleLoginPage(returnTo: string, startAgain: string): Promise<Re
       { href: returnTo, label: 'Continue' },
     ],
     code: 'login_expired',
+  })
+}
+
+/** A browser that comes back from every sign-in without its session, or a page that sends it there again and again. */
+export function loginLoopPage(startAgain: string, setCookie: readonly string[]): Promise<Response> {
+  return page({
+    status: errorCodes.login_failed.status,
+    title: 'Signing in goes round in circles',
+    text: [
+      'Several sign-ins in a row ended well, and each time the browser came back without being signed in. It was stopped here so that you can see why.',
+      'Most often the browser keeps no cookies of this site: they are blocked, or the site was opened by another name or by http. If you use a private window or an extension that blocks cookies, try without.',
+      'If you run this site: a page may be sending people to sign in who are signed in already; the log has the reason login_loop.',
+    ],
+    links: [
+      { href: startAgain, label: 'Try again' },
+      { href: '/', label: 'Go to the start page' },
+    ],
+    code: 'login_failed',
+    details: { setCookie },
+  })
+}
+
+/** Which of several authorization servers? */
+export function chooseProviderPage(choices: readonly { href: string; label: string }[]): Promise<Response> {
+  return page({ status: 200, title: 'Sign in with', text: [], links: choices })
+}
+
+/** The end of a sign-in in a window of its own: tells the pages of this very origin that it is over, and nothing else. */
+export function popupPage(): Promise<Response> {
+  return page({
+    status: 200,
+    title: 'You can close this window',
+    text: ['The application goes on in the window you came from.'],
+    links: [{ href: '/', label: 'Open the application here' }],
+    script: `new BroadcastChannel(${JSON.stringify(loginChannel)}).postMessage('finished'); close()`,
   })
 }
 

@@ -6,6 +6,8 @@ export const reasons = {
   target_malformed:
     'The request target is not in canonical form: encoded slash, backslash, dot segment, control character or bad encoding.',
   parameter_repeated: 'A parameter that may stand once was sent more than once.',
+  initiation_refused:
+    'Another site asked for a sign-in at an issuer that is not configured, or to come back elsewhere.',
   parameter_malformed: 'A parameter has a value that cannot be right.',
   head_malformed: 'The bytes of the request are not HTTP/1.1.',
   head_too_large: 'The head of the request is larger than 64 KB, or has more lines than Node takes.',
@@ -53,6 +55,8 @@ export const reasons = {
   acr_missing: 'The sign-in was weaker than the route requires.',
   // Logins
   login_unknown: 'The callback belongs to no sign-in that this browser has under way: too old, or started elsewhere.',
+  login_loop:
+    'Four sign-ins within half a minute left this browser without a session: it keeps no cookies of this site, or a page sends signed-in users to sign in.',
   login_repeated: 'The callback was used before.',
   issuer_mismatch: 'The answer came from, or names, another issuer than the one the sign-in went to.',
   issuer_missing: 'The authorization server says it sends iss (RFC 9207) and did not.',

@@ -6,6 +6,12 @@ export const errorHeader = 'coatcheck-error'
 /** The header a page sends where neither Fetch Metadata nor `Origin` can speak for it: `X-CSRF: 1`. */
 export const csrfHeader = 'x-csrf'
 
+/** Name of the `BroadcastChannel` on which a sign-in in a window of its own says that it is over. */
+export const loginChannel = 'coatcheck-login'
+
+/** Where such a window ends. */
+export const popupPath = '/auth/popup'
+
 /** Body of an error answer, `application/problem+json` (RFC 9457). */
 export interface Problem {
   status: number

@@ -80,16 +80,22 @@ describe('the source', () => {
     ).toEqual([])
   })
 
-  test('keeps everything but its own types out of what a browser loads', () => {
-    expect([...closure('client.ts')]).toEqual(['client.ts'])
+  test('keeps everything but names and types out of what a browser loads', () => {
+    expect([...closure('client.ts')]).toEqual(['client.ts', 'wire.ts'])
+    expect([...closure('wire.ts')]).toEqual(['wire.ts'])
   })
 
   test('lets the library be loaded without Node', () => {
     expect([...closure('index.ts')].filter((one) => one.startsWith('node:'))).toEqual([])
   })
 
-  test('R025 opens no windows and posts no messages: there is nothing to listen in on', () => {
-    expect(modules.filter(({ text }) => /postMessage|window\.open\(/.test(text)).map(({ file }) => file)).toEqual([])
+  test('R025 posts no message but the one that a sign-in is over, and that to nobody but its own origin', () => {
+    const messages = modules.filter(({ text }) => /postMessage|\bonmessage|\bopen\(.*popup/.test(text))
+    expect(messages.map(({ file }) => file).sort()).toEqual(['client.ts', 'pages.ts'])
+    const posted = messages.flatMap(({ text }) => text.match(/.*postMessage.*/g) ?? [])
+    expect(posted).toEqual([
+      expect.stringContaining("`new BroadcastChannel(${JSON.stringify(loginChannel)}).postMessage('finished')"),
+    ])
   })
 
   test('never asks where it runs', () => {

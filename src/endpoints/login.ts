@@ -7,7 +7,7 @@ import type { LoginHints, LoginTransaction } from '../oauth/authorization-reques
 import type { AuthorizationResponse } from '../oauth/authorization-response.ts'
 import type { Refresher } from '../oauth/refresh.ts'
 import type { RelyingParty } from '../oauth/relying-party.ts'
-import { confirmLoginPage, staleLoginPage } from '../pages.ts'
+import { chooseProviderPage, confirmLoginPage, loginLoopPage, staleLoginPage } from '../pages.ts'
 import { type HeaderRecord, headerText, type Platform } from '../platform.ts'
 import type { Reason } from '../reasons.ts'
 import { mayShowSession, requireNavigation, safeReturnTo } from '../security.ts'
@@ -24,6 +24,8 @@ const loginTime = 600_000
 const mostLogins = 5
 /** Longest value of a parameter that is passed on, in characters. */
 const longestHint = 512
+/** This many sign-ins that ended within this time, in milliseconds, and left no session are a loop. */
+const loop = { logins: 4, within: 30_000 }
 /** A sealed login cookie stays below this; the oldest login gives way. Bytes. */
 const cookieBudget = 3_800
 
@@ -37,10 +39,13 @@ interface PendingLogin extends LoginTransaction {
   /** With `prompt=none` "not signed in" is an answer and not a failure. */
   readonly silent: boolean
   readonly used: boolean
+  /** When it ended, and which session came of it. */
+  readonly finishedAt?: number | undefined
+  readonly session?: string | undefined
 }
 
 export interface LoginParts {
-  config: Pick<Config, 'publicUrl' | 'providers'>
+  config: Pick<Config, 'publicUrl' | 'providers' | 'login'>
   platform: Pick<Platform, 'now' | 'log' | 'store' | 'exchange' | 'waitUntil'>
   relyingParties: ReadonlyMap<string, RelyingParty>
   sealer: Sealer
@@ -111,6 +116,7 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
         return confirmLoginPage(`${loginPath}${new URL(c.req.url).search}`)
       }
       const { returnTo, provider, scope = '', ...hints } = query
+      if (provider === undefined && config.login.chooser && config.providers.length > 1) return chooser(c)
       const isTooLong = Object.values(hints).some((value) => value.length > longestHint)
       if (isTooLong || !/^\d{1,9}$/.test(hints.max_age ?? '0')) {
         throw new CoatcheckError('bad_request', 'parameter_malformed')
@@ -120,6 +126,8 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
       const relyingParty = relyingPartyFor(provider)
       const cookie = headerText(headers, 'cookie')
       const { session } = await sessions.open(cookie)
+      const logins = await readLogins(cookie)
+      if (!session && (await isLoop(logins))) return stopped(logins, safeReturnTo(returnTo, config.publicUrl))
       // What the operator asks of every sign-in cannot be talked down by whoever opens this address.
       const asked: LoginHints = { ...hints, ...relyingParty.provider.authorizationParams }
       const login: PendingLogin = {
@@ -139,7 +147,7 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
       }
       const url = await relyingParty.authorizationUrl(login, asked)
       log({ event: 'login.started', provider: login.provider })
-      return seeOther(url.href, [await writeLogins([...(await readLogins(cookie)), login])])
+      return seeOther(url.href, [await writeLogins([...logins, login])])
     },
 
     async finish(c) {
@@ -156,22 +164,54 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
       const first = await store.add(`login-${await keyedHash(login.state, 'login')}`, 'used', loginTime)
       if (!first) return stale(headers, login.returnTo, 'login_repeated')
 
-      const rest = logins.map((one) =>
-        one === login ? { ...one, used: true, codeVerifier: '', nonce: '', key: undefined } : one,
-      )
-      const loginCookie = await writeLogins(rest)
+      const loginCookie = (session?: string) => {
+        const spent = { codeVerifier: '', nonce: '', key: undefined, used: true, finishedAt: now(), session }
+        return writeLogins(logins.map((one) => (one === login ? { ...one, ...spent } : one)))
+      }
       try {
-        return seeOther(login.returnTo, [loginCookie, ...(await signIn(login, answer, headers))])
+        const session = await signIn(login, answer, headers)
+        return seeOther(login.returnTo, [await loginCookie(session.id), ...sessions.cookiesFor(session)])
       } catch (error) {
         const told =
           error instanceof CoatcheckError ? error : new CoatcheckError('login_failed', 'unexpected', {}, error)
         const isAnswer = told.reason === 'authorization_refused' && silentAnswers.has(answer.error ?? '')
-        if (login.silent && isAnswer) return seeOther(login.returnTo, [loginCookie])
+        if (login.silent && isAnswer) return seeOther(login.returnTo, [await loginCookie()])
         log({ event: 'login.failed', provider: login.provider, reason: told.reason, detail: told.details.detail })
         const loginUrl = startAgain(login.returnTo)
-        throw new CoatcheckError(told.code, told.reason, { ...told.details, loginUrl, setCookie: [loginCookie] }, error)
+        throw new CoatcheckError(
+          told.code,
+          told.reason,
+          { ...told.details, loginUrl, setCookie: [await loginCookie()] },
+          error,
+        )
       }
     },
+  }
+
+  /** Whether sign-ins end and leave nothing: neither because they failed, nor because the user signed out in between. */
+  async function isLoop(logins: readonly PendingLogin[]): Promise<boolean> {
+    let inARow = 0
+    for (const { finishedAt = 0, session, silent } of logins) {
+      const isLost = session === undefined ? silent : !(await sessions.isOverById(session))
+      if (isLost && finishedAt > now() - loop.within) inARow++
+    }
+    return inARow >= loop.logins
+  }
+
+  async function stopped(logins: readonly PendingLogin[], returnTo: string): Promise<Response> {
+    log({ event: 'request.refused', code: 'login_failed', reason: 'login_loop' })
+    // Whoever tries again after reading this begins anew.
+    const setCookie = await writeLogins(logins.filter(({ used }) => !used))
+    return loginLoopPage(startAgain(returnTo), [setCookie])
+  }
+
+  function chooser(c: Context): Promise<Response> {
+    const choices = config.providers.map(({ id, name = id }) => {
+      const query = new URLSearchParams(new URL(c.req.url).search)
+      query.set('provider', id)
+      return { href: `${loginPath}?${query}`, label: name }
+    })
+    return chooseProviderPage(choices)
   }
 
   /** More scopes are asked for on top of those that were asked for before (incremental consent). */
@@ -180,12 +220,8 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
     return [...new Set([...granted.filter((name) => scopes.has(name)), ...more])]
   }
 
-  /** Turns the answer of the authorization server into a session; returns its cookies. */
-  async function signIn(
-    login: PendingLogin,
-    answer: AuthorizationResponse,
-    headers: HeaderRecord,
-  ): Promise<readonly string[]> {
+  /** Turns the answer of the authorization server into a session. */
+  async function signIn(login: PendingLogin, answer: AuthorizationResponse, headers: HeaderRecord): Promise<Session> {
     if (answer.response !== undefined) throw new CoatcheckError('login_failed', 'authorization_response_malformed')
     if (answer.code === undefined && answer.error === undefined) {
       throw new CoatcheckError('login_failed', 'authorization_response_malformed')
@@ -201,8 +237,8 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
     }
   }
 
-  /** Begins the session and ends the one before it; returns its cookies. */
-  async function begin(login: PendingLogin, signedIn: SignIn, headers: HeaderRecord): Promise<readonly string[]> {
+  /** Begins the session and ends the one before it. */
+  async function begin(login: PendingLogin, signedIn: SignIn, headers: HeaderRecord): Promise<Session> {
     const { session, cookieBytes } = await sessions.create(signedIn)
     try {
       // A logout may have come while the authorization server was answering; whoever was told may be another instance.
@@ -214,7 +250,7 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
     }
     platform.waitUntil(directory.enter(session, headerText(headers, 'user-agent')).catch(() => {}))
     log({ event: 'login.completed', provider: login.provider, session: session.id, cookieBytes })
-    return sessions.cookiesFor(session)
+    return session
   }
 
   /** The session from before the login is over, wherever its cookie was copied to (ASVS 7.2.4). */

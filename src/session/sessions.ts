@@ -46,7 +46,9 @@ export interface Sessions {
   adopt(session: Session, newer: RenewedHolding): void
   /** Whether the session was ended since it was opened, as far as is known here. */
   isOver(session: Session): boolean
-  /** The same, after asking what others ended. */
+  /** Whether a session of which only the id is known was ended, as far as is known here. */
+  isOverById(id: string): Promise<boolean>
+  /** The same as `isOver`, after asking what others ended. */
   isOverAnywhere(session: Session): Promise<boolean>
   /** Asks, beside the request, what others ended, unless that is known. */
   learn(): void
@@ -176,6 +178,8 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
     },
 
     isOver: ({ marks, createdAt }) => endings.isOver(marks, createdAt),
+
+    isOverById: async (id) => endings.isOver([await names.family(id)], 0),
 
     async isOverAnywhere({ marks, createdAt }) {
       await endings.catchUp('now')
