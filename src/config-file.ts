@@ -6,7 +6,8 @@ import { dirname, resolve, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import stripJsonComments from 'strip-json-comments'
 import type { ConfigInput } from './config.ts'
-import { ConfigError, readConfig, requireStore } from './config-reader.ts'
+import { ConfigError, readConfig, requirePlatform } from './config-reader.ts'
+import { tlsMistakes } from './upstream/tls.ts'
 
 export interface ConfigFile {
   readonly document: ConfigInput
@@ -39,8 +40,9 @@ export async function readConfigFile(path: string, env: Record<string, unknown>)
 
 function mistakesOf(document: ConfigInput, env: Record<string, unknown>): readonly string[] {
   try {
-    requireStore(readConfig(document, env), 'Node')
-    return []
+    const config = readConfig(document, env)
+    requirePlatform(config, 'Node')
+    return tlsMistakes(config.routes)
   } catch (error) {
     if (error instanceof ConfigError) return error.mistakes
     throw error

@@ -34,19 +34,30 @@ export function readConfig(document: unknown, env: Record<string, unknown> = {})
   return parsed.data
 }
 
-/** The stores that each platform has. */
-const storesOf = {
-  Node: ['memory', 'sqlite', 'redis'],
-  'Cloudflare Workers': ['memory', 'durable-object'],
-  'createCoatcheck() without a platform': ['memory'],
+type PlatformName = 'Node' | 'Cloudflare Workers' | 'createCoatcheck() without a platform'
+
+/** The stores that each platform has, and what `routes[].tls` may consist of there. */
+const platforms: Record<PlatformName, { stores: readonly string[]; tls: readonly string[] }> = {
+  Node: { stores: ['memory', 'sqlite', 'redis'], tls: ['ca', 'cert', 'key', 'serverName'] },
+  'Cloudflare Workers': { stores: ['memory', 'durable-object'], tls: ['binding'] },
+  'createCoatcheck() without a platform': { stores: ['memory'], tls: [] },
 }
 
-/** @throws ConfigError when the configured store is one that `platform` does not have */
-export function requireStore({ store }: Config, platform: keyof typeof storesOf): void {
-  const possible = storesOf[platform]
-  if (!possible.includes(store.type)) {
-    throw new ConfigError([`store.type: ${platform} has no ${store.type}, only ${possible.join(', ')}`])
+/** @throws ConfigError naming every setting that `platform` cannot do: stores, and TLS to upstreams */
+export function requirePlatform({ store, routes }: Config, platform: PlatformName): void {
+  const { stores, tls } = platforms[platform]
+  const mistakes: string[] = []
+  if (!stores.includes(store.type)) {
+    mistakes.push(`store.type: ${platform} has no ${store.type}, only ${stores.join(', ')}`)
   }
+  for (const [index, route] of routes.entries()) {
+    for (const setting in route.tls) {
+      if (tls.includes(setting)) continue
+      const instead = tls.length === 0 ? '' : `, only ${tls.join(', ')}`
+      mistakes.push(`routes[${index}].tls.${setting}: ${platform} has no ${setting} for upstreams${instead}`)
+    }
+  }
+  if (mistakes.length > 0) throw new ConfigError(mistakes)
 }
 
 function note(mistakes: Map<string, string>, at: string, what: string): void {

@@ -2,15 +2,19 @@
 import * as z from 'zod'
 import { kindOf, tokenPolicy } from './config-token.ts'
 import {
+  certificates,
   flag,
+  hostName,
   isHttp,
   isLoopback,
   isOwnPath,
   network,
   notYet,
+  privateKey,
   routePath,
   rule,
   size,
+  text,
   texts,
   timerDuration,
   upstreamUrl,
@@ -22,6 +26,21 @@ const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as 
 const servesOnlyUsers = new Set(['user', 'exchange', 'static'])
 /** Kinds of token for which nobody looks for a session. */
 const sessionless = new Set(['none', 'client'])
+const upstreamTls = z.strictObject({
+  ca: certificates
+    .optional()
+    .describe('Certificate authorities to trust instead of those of the machine: PEM text, any number (Node only).'),
+  cert: certificates
+    .optional()
+    .describe('Client certificate, followed by its chain: PEM text. Nobody but this upstream sees it (Node only).'),
+  key: privateKey.optional().describe('Private key of `cert`: PEM text without a passphrase (Node only).'),
+  serverName: hostName
+    .optional()
+    .describe("Name that the upstream's certificate must have, if it is not the host of `upstream` (Node only)."),
+  binding: text
+    .optional()
+    .describe('Binding of an mTLS certificate, or of a service, through which calls go (Workers only).'),
+})
 
 const plainRoute = z.strictObject({
   path: routePath.describe('Prefix of the paths this route serves, on a segment boundary; the longest prefix wins.'),
@@ -52,7 +71,18 @@ const plainRoute = z.strictObject({
     .enum(['fetch-metadata', 'header'])
     .default('fetch-metadata')
     .describe('How a request proves that a page of the application sent it; `header` asks for `X-CSRF: 1` always.'),
-  timeout: timerDuration.prefault('30s').describe("Longest wait for the head of the upstream's answer."),
+  timeout: timerDuration
+    .prefault('30s')
+    .describe("Longest wait for the head of the upstream's answer, waiting for a free connection included."),
+  stallTimeout: timerDuration
+    .prefault('60s')
+    .describe(
+      'Longest time in which nothing of a body moves: a browser that stops sending or reading, an upstream that stops inside an answer of announced length. Streams without a length may be silent for ever. On Workers it counts for request bodies only.',
+    ),
+  http2: flag
+    .default(true)
+    .describe('Whether HTTP/2 is offered to an https upstream, which then chooses (ALPN; Node only).'),
+  tls: upstreamTls.optional().describe('TLS to this upstream: a private authority, a client certificate, a name.'),
   bodyLimit: size.prefault('10MB').describe('Largest request body.'),
   websocket: notYet(false, 'websocket').default(false).describe('Whether WebSocket upgrades are forwarded.'),
   rateLimit: z
@@ -89,6 +119,21 @@ export const route = [
     error: 'must not have ";" or an empty segment in its path: upstreams disagree about what that means',
     broken: ({ upstream }: z.output<typeof plainRoute>) =>
       upstream instanceof URL && /\/\/|;|%3b/i.test(upstream.pathname),
+  },
+  {
+    path: ['tls'],
+    error: 'must not be there for an http upstream',
+    broken: ({ upstream, tls }: z.output<typeof plainRoute>) => tls !== undefined && isHttp(upstream),
+  },
+  {
+    path: ['tls', 'key'],
+    error: 'must be there: cert is of no use without its key',
+    broken: ({ tls }: z.output<typeof plainRoute>) => tls?.cert !== undefined && tls.key === undefined,
+  },
+  {
+    path: ['tls', 'cert'],
+    error: 'must be there: key is of no use without its certificate',
+    broken: ({ tls }: z.output<typeof plainRoute>) => tls?.key !== undefined && tls.cert === undefined,
   },
   {
     path: ['require'],

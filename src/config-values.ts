@@ -211,3 +211,52 @@ export const network = readable((value): Network => {
   const address = ipaddr.parse(value)
   return [address, address.kind() === 'ipv4' ? 32 : 128]
 })
+
+/** One or several certificates as PEM text (RFC 7468, section 5.1). The value never appears in a message. */
+export const certificates = readable((value) => {
+  if (pemBlocks(value)?.every(({ label }) => label === 'CERTIFICATE')) return value
+  throw new Error('must be certificates as PEM text: -----BEGIN CERTIFICATE-----')
+})
+
+/** One private key as PEM text, without a passphrase. The value never appears in a message. */
+export const privateKey = readable((value) => {
+  const labels = pemBlocks(value)?.map(({ label }) => label)
+  if (labels?.includes('ENCRYPTED PRIVATE KEY')) throw new Error('must be a private key without a passphrase')
+  // `openssl ecparam -genkey` writes the name of the curve before the key.
+  const keys = labels?.filter((label) => label !== 'EC PARAMETERS') ?? []
+  if (keys.length === 1 && /^(RSA |EC )?PRIVATE KEY$/.test(keys[0] ?? '')) return value
+  throw new Error('must be a private key as PEM text: -----BEGIN PRIVATE KEY-----')
+})
+
+/** The blocks of a PEM text, at least one, or `undefined` for what is none or holds no DER. */
+function pemBlocks(text: string): { label: string }[] | undefined {
+  const block = /-----BEGIN ([A-Z ]+)-----([A-Za-z0-9+/=\s]+)-----END \1-----/g
+  const found = [...text.matchAll(block)].map(([, label = '', body = '']) => ({ label, body }))
+  const isAll = text.replace(block, '').trim() === ''
+  return isAll && found.length > 0 && found.every(({ body }) => isDer(body)) ? found : undefined
+}
+
+/** Whether Base64 text holds one value of ASN.1: an object identifier, or a sequence of the length that it says. */
+function isDer(base64: string): boolean {
+  let bytes: string
+  try {
+    bytes = atob(base64.replace(/\s/g, ''))
+  } catch {
+    return false
+  }
+  const tag = bytes.charCodeAt(0)
+  const first = bytes.charCodeAt(1)
+  const more = first > 128 ? first - 128 : 0
+  let length = more === 0 ? first : 0
+  for (let at = 2; at < 2 + more; at++) length = length * 256 + bytes.charCodeAt(at)
+  return (tag === 0x30 || tag === 0x06) && bytes.length === 2 + more + length
+}
+
+/** A DNS name. */
+export const hostName = z
+  .string('must be a string')
+  .max(253, 'must be a host name')
+  .regex(
+    /^(?!\d+(\.\d+){3}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$/,
+    'must be a host name',
+  )

@@ -1,5 +1,5 @@
 // A request as Node has it, before it becomes anything else.
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { HttpBindings } from '@hono/node-server'
 import { CoatcheckError } from './errors.ts'
 import type { Exchange } from './platform.ts'
@@ -15,13 +15,21 @@ export function nodeExchange(source: HttpBindings): Exchange {
     peer: (socket as typeof socket | null)?.remoteAddress,
     hasBody: (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined,
     headers,
-    readBody: (patience) => bodyOf(source.incoming, patience),
+    readBody: (patience) => bodyOf(source, patience),
     source,
   }
 }
 
+/** Tells whoever asked before sending a body to go on (RFC 9110, section 10.1.1), because somebody is going to read it. */
+export function answerExpectation(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  if (incoming.headers.expect?.toLowerCase() !== '100-continue') return
+  // Once is enough, and for nobody else to see.
+  delete incoming.headers.expect
+  outgoing.writeContinue()
+}
+
 /** All of a body that is known to be short. */
-function bodyOf(incoming: IncomingMessage, patience: number): Promise<Uint8Array<ArrayBuffer>> {
+function bodyOf({ incoming, outgoing }: HttpBindings, patience: number): Promise<Uint8Array<ArrayBuffer>> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     const gone = () => settle(() => reject(new CoatcheckError('bad_request', 'client_gone')))
@@ -36,6 +44,7 @@ function bodyOf(incoming: IncomingMessage, patience: number): Promise<Uint8Array
       chunks.push(chunk)
     }
     const onEnd = () => settle(() => resolve(Buffer.concat(chunks)))
+    answerExpectation(incoming, outgoing)
     incoming.on('data', onData).once('end', onEnd).once('close', gone)
     if (incoming.destroyed) gone()
   })

@@ -7,7 +7,7 @@ import type { Context } from 'hono'
 import pino from 'pino'
 import send from 'send'
 import type { Config } from './config.ts'
-import { requireStore } from './config-reader.ts'
+import { ConfigError, requirePlatform } from './config-reader.ts'
 import { nodeExchange } from './node-exchange.ts'
 import { type Log, logLine } from './observability.ts'
 import type { HeaderList, Platform } from './platform.ts'
@@ -15,6 +15,7 @@ import { memoryStore } from './stores/memory.ts'
 import { type RedisState, redisStore } from './stores/redis.ts'
 import { sqliteStore } from './stores/sqlite.ts'
 import type { Store } from './stores/store.ts'
+import { tlsMistakes } from './upstream/tls.ts'
 import { undiciTransport } from './upstream/undici.ts'
 
 /** How long the end waits for what runs behind the answers. Milliseconds. */
@@ -30,10 +31,13 @@ export interface NodePlatform extends Platform {
 /**
  * The platform of `coatcheck serve`.
  * @param root folder that `spa.dir` and `store.path` are relative to.
- * @throws ConfigError for a store that Node does not have; Error saying what is wrong with the file of the store
+ * @throws ConfigError for what Node does not have, and for certificates that do not work; Error saying what is wrong with the file of the store
  */
 export function nodePlatform(config: Config, { log, root }: { log: Log; root: string }): NodePlatform {
   const now = Date.now
+  requirePlatform(config, 'Node')
+  const mistakes = tlsMistakes(config.routes)
+  if (mistakes.length > 0) throw new ConfigError(mistakes)
   const { store, loaded, close: closeStore } = openStore(config, { log, root, now })
   const { transport, close } = undiciTransport()
   const background = new Set<Promise<unknown>>()
@@ -70,7 +74,6 @@ interface OpenedStore {
 }
 
 function openStore(config: Config, { log, root, now }: { log: Log; root: string; now: () => number }): OpenedStore {
-  requireStore(config, 'Node')
   const settings = config.store
   if (settings.type === 'sqlite') {
     const store = sqliteStore(resolve(root, settings.path), now)

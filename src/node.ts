@@ -10,8 +10,9 @@ import { type Coatcheck, createCoatcheck } from './app.ts'
 import type { ConfigInput } from './config.ts'
 import { unsafe } from './config-file.ts'
 import { ConfigError, readConfig } from './config-reader.ts'
+import { isOwnPath } from './config-values.ts'
 import type { ErrorCode } from './errors.ts'
-import { nodeExchange } from './node-exchange.ts'
+import { answerExpectation, nodeExchange } from './node-exchange.ts'
 import { type NodePlatform, nodePlatform, stdoutLog } from './node-platform.ts'
 import { isLogged, type Log, type LogEvent } from './observability.ts'
 import type { Reason } from './reasons.ts'
@@ -175,6 +176,15 @@ function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: 
       return undefined
     },
   )
+  // Whoever asks before sending a body (RFC 9110, section 10.1.1) gets to hear first whether it is wanted at all. The transport
+  // tells when the upstream wants it; what else reads bodies does not know the question.
+  server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    const path = canonicalTarget(incoming.url ?? '')?.path
+    if (mounted !== undefined || (path !== undefined && isOwnPath(path))) {
+      answerExpectation(incoming, outgoing)
+    }
+    server.emit('request', incoming, outgoing)
+  })
   // Node would answer 417 by itself to what it does not know; what is expected is nobody's business but ours.
   server.on('checkExpectation', (incoming, outgoing) => server.emit('request', incoming, outgoing))
   server.on('clientError', (error: Error & { code?: string }, socket: AnsweringSocket) => {

@@ -30,6 +30,7 @@ export type LogEvent =
   | { event: 'upstream.failed'; route: string; code: ErrorCode; reason: Reason }
   | { event: 'upstream.token_refused'; route: string; reason: Reason }
   | { event: 'client.gone'; route: string }
+  | { event: 'client.stalled'; route: string }
   | { event: 'stream.ended'; route: string; session: string }
   | { event: 'upstream.redirect_blocked'; route: string; reason: Reason }
   | { event: 'request.refused'; code: ErrorCode; reason: Reason; route?: string | undefined }
@@ -66,6 +67,7 @@ export const levels: Record<EventName, Level> = {
   'upstream.failed': 'warn',
   'upstream.token_refused': 'warn',
   'client.gone': 'debug',
+  'client.stalled': 'info',
   'stream.ended': 'info',
   'upstream.redirect_blocked': 'warn',
   'request.refused': 'info',

@@ -63,10 +63,34 @@ export type HeaderRecord = Readonly<Record<string, string | readonly string[] | 
 /** Headers as name, value, name, value: the form both runtimes take without copying. */
 export type HeaderList = string[]
 
+/** TLS of the connections to an upstream. */
+export interface UpstreamTls {
+  /** Certificate authorities that are trusted instead of those of the machine; PEM. */
+  readonly ca?: string | undefined
+  /** Our own certificate, with the chain above it, and its key; PEM. */
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+  /** Name that is asked for and that the upstream's certificate must have, if not its host. */
+  readonly serverName?: string | undefined
+  /** Workers: name of the binding through which calls go instead. */
+  readonly binding?: string | undefined
+}
+
+/**
+ * Where calls go and by what kind of connection, from the configuration and nowhere else. Routes that share connections
+ * have the same object; no others do.
+ */
+export interface Destination {
+  /** Such as `https://orders.internal:8443`. */
+  readonly origin: string
+  /** Whether HTTP/2 is offered. */
+  readonly http2: boolean
+  readonly tls: UpstreamTls | undefined
+}
+
 /** A call to an upstream, ready to be sent. */
 export interface UpstreamCall {
-  /** Origin of the upstream, from the configuration and nowhere else. */
-  readonly origin: string
+  readonly destination: Destination
   /** Path and query, canonical. */
   readonly path: string
   readonly method: string
@@ -75,6 +99,8 @@ export interface UpstreamCall {
   readonly body?: Uint8Array<ArrayBuffer> | undefined
   /** Longest wait for the head of the answer, in milliseconds. */
   readonly timeout: number
+  /** Longest standstill of a body that has an end, whoever causes it, in milliseconds. */
+  readonly stallTimeout: number
   /** Largest request body, in bytes. */
   readonly bodyLimit: number
   /**
@@ -83,7 +109,7 @@ export interface UpstreamCall {
    */
   receive(status: number, headers: HeaderRecord): HeaderList | undefined
   /** Told when an answer that had begun broke off. */
-  broken(reason: 'upstream_reset' | 'client_gone'): void
+  broken(reason: 'upstream_reset' | 'upstream_stalled' | 'client_gone' | 'client_stalled'): void
   /**
    * Asked about an answer of no announced length: `abort` is called when the session it belongs to ends. Returns what
    * to call when the answer is complete.
@@ -95,8 +121,8 @@ export interface UpstreamCall {
  * Sends a call and streams the answer to the browser, both bodies with back-pressure and untouched: the headers describe
  * the bytes. A browser that goes away aborts the call.
  *
- * @throws CoatcheckError `upstream_unreachable`, `upstream_invalid`, `upstream_timeout` or `body_too_large`, as long as
- * nothing was sent to the browser.
+ * @throws CoatcheckError `upstream_unreachable`, `upstream_invalid`, `upstream_timeout`, `body_too_large` or `bad_request`
+ * (a body that stands still), as long as nothing was sent to the browser.
  */
 export type Transport = (call: UpstreamCall, exchange: Exchange) => Promise<Response | undefined>
 

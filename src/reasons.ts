@@ -97,6 +97,10 @@ export const reasons = {
   step_up_in_vain: 'The upstream asks for a sign-in like the one that the session began with: another would not help.',
   upstream_scope: 'The upstream asks for a scope that the access token lacks (insufficient_scope).',
   upstream_token_refused: 'The upstream refused a fresh access token (invalid_token).',
+  upstream_stalled: 'The upstream stopped in the middle of its answer, for longer than stallTimeout of the route.',
+  upstream_queue_full:
+    'Too many calls of this upstream are under way, and too many wait for one of them to end: it is slower than it is asked.',
+  client_stalled: 'The browser stopped in the middle of its request, for longer than stallTimeout of the route.',
   client_gone: 'The browser went away before the upstream answered.',
   // Ourselves
   store_failed: 'The store could not answer.',

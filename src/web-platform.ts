@@ -1,7 +1,7 @@
 // A platform of nothing but web standards: what `createCoatcheck` uses where no runtime says otherwise.
 import type { Context } from 'hono'
 import type { Config } from './config.ts'
-import { requireStore } from './config-reader.ts'
+import { requirePlatform } from './config-reader.ts'
 import { CoatcheckError } from './errors.ts'
 import { isLogged, logLine } from './observability.ts'
 import type { Exchange, HeaderRecord, Platform } from './platform.ts'
@@ -10,7 +10,7 @@ import { fetchTransport } from './upstream/fetch.ts'
 
 /** The runtime's `fetch`, a store in memory, events as JSON lines on the console. */
 export function webPlatform(config: Config): Platform {
-  requireStore(config, 'createCoatcheck() without a platform')
+  requirePlatform(config, 'createCoatcheck() without a platform')
   const now = Date.now
   return {
     now,

@@ -3,7 +3,7 @@ import { waitUntil } from 'cloudflare:workers'
 import type { Context } from 'hono'
 import { type Coatcheck, createCoatcheck } from './app.ts'
 import type { Config, ConfigInput } from './config.ts'
-import { ConfigError, requireStore } from './config-reader.ts'
+import { ConfigError, requirePlatform } from './config-reader.ts'
 import { isLogged, logLine } from './observability.ts'
 import type { HeaderList, Platform } from './platform.ts'
 import { durableObjectStore } from './stores/durable-object.ts'
@@ -48,13 +48,15 @@ function configFrom({ COATCHECK_CONFIG: config }: WorkerBindings): ConfigInput {
 }
 
 function workerPlatform(config: Config, env: WorkerBindings): Platform {
+  requirePlatform(config, 'Cloudflare Workers')
+  requireBindings(config, env)
   const { ASSETS } = env
   const now = Date.now
   const platform: Platform = {
     now,
     fetch: (url, init) => fetch(url, init as RequestInit),
     transport: fetchTransport(
-      (request) => fetch(request),
+      (request, { tls }) => fetchThrough(tls?.binding, env)(request),
       (body, length) => body.pipeThrough(new FixedLengthStream(length)),
     ),
     store: storeFrom(config, env),
@@ -69,7 +71,6 @@ function workerPlatform(config: Config, env: WorkerBindings): Platform {
 }
 
 function storeFrom(config: Config, env: WorkerBindings): Store {
-  requireStore(config, 'Cloudflare Workers')
   const { store } = config
   if (store.type !== 'durable-object') return memoryStore()
   const namespace = env[store.binding]
@@ -81,6 +82,29 @@ function storeFrom(config: Config, env: WorkerBindings): Store {
 
 function isNamespace(binding: unknown): binding is DurableObjectNamespace {
   return typeof binding === 'object' && binding !== null && 'idFromName' in binding
+}
+
+type Fetcher = { fetch(request: Request): Promise<Response> }
+
+function isFetcher(binding: unknown): binding is Fetcher {
+  return typeof binding === 'object' && binding !== null && 'fetch' in binding
+}
+
+function requireBindings({ routes }: Config, env: WorkerBindings): void {
+  const mistakes = routes.flatMap(({ tls }, index) =>
+    tls?.binding === undefined || isFetcher(env[tls.binding])
+      ? []
+      : [`routes[${index}].tls.binding: the Worker has no certificate or service bound by this name`],
+  )
+  if (mistakes.length > 0) throw new ConfigError(mistakes)
+}
+
+/** What reaches an upstream: its binding, and nothing else if it has one. */
+function fetchThrough(name: string | undefined, env: WorkerBindings): Fetcher['fetch'] {
+  if (name === undefined) return (request) => fetch(request)
+  const binding = env[name]
+  if (!isFetcher(binding)) throw new ConfigError(['routes: a binding is gone'])
+  return (request) => binding.fetch(request)
 }
 
 async function assetFrom(

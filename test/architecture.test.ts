@@ -46,7 +46,7 @@ describe('the source', () => {
     ['openid-client', /^oauth\//],
     ['jose', /^oauth\//],
     ['iron-session', /^session\/seal\.ts$/],
-    ['undici', /^upstream\/undici\.ts$/],
+    ['undici', /^upstream\/(undici(-pools)?|http2)\.ts$/],
     ['zod', /^config(-client|-provider|-route|-token|-values|-reader)?\.ts$/],
     ['pino', /^node-platform\.ts$/],
     ['send', /^node-platform\.ts$/],
@@ -54,7 +54,10 @@ describe('the source', () => {
     ['prom-client', /^admin\.ts$/],
     ['rate-limiter-flexible', /^upstream\/rate-limit\.ts$/],
     ['@hono/node-server', /^(node|node-exchange|node-platform|admin|upstream\/undici)\.ts$/],
-    ['node:', /^(node|node-platform|node-exchange|cli|config-file|admin|upstream\/undici|stores\/sqlite(-file)?)\.ts$/],
+    [
+      'node:',
+      /^(node|node-platform|node-exchange|cli|config-file|admin|upstream\/(undici|upload|tls|http2(-connection)?)|stores\/sqlite(-file)?)\.ts$/,
+    ],
     ['cloudflare:', /^(worker|stores\/durable-object)\.ts$/],
   ])('names %s only where it belongs', (vendor, where) => {
     const elsewhere = modules.filter(

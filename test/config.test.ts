@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { createCoatcheck } from '../src/app.ts'
 import type { ConfigInput } from '../src/config.ts'
 import { ConfigError, readConfig } from '../src/config-reader.ts'
+import { selfSigned } from './support/certificate.ts'
 import { sessionKey } from './support/coatcheck.ts'
 
 const good = (): ConfigInput => ({
@@ -83,6 +84,72 @@ describe('readConfig()', () => {
     ],
   ])('reads the store %j', (store, expected) => {
     expect(readConfig({ ...good(), store }).store).toEqual(expected)
+  })
+
+  test('reads TLS to an upstream, with its secrets from the environment', () => {
+    const { cert, key } = selfSigned('localhost')
+    const config = good()
+    const tls = { ca: cert + cert, cert: '${CERT}', key: '${KEY}', serverName: 'orders.internal' }
+    config.routes?.push({
+      path: '/tls',
+      upstream: 'https://10.0.0.1',
+      token: 'none',
+      tls,
+      stallTimeout: '5s',
+      http2: false,
+    })
+    expect(readConfig(config, { CERT: cert, KEY: key }).routes[1]).toMatchObject({
+      tls: { ca: cert + cert, cert, key, serverName: 'orders.internal' },
+      stallTimeout: 5_000,
+      http2: false,
+    })
+    expect(readConfig(good()).routes[0]).toMatchObject({ stallTimeout: 60_000, http2: true })
+  })
+
+  describe('refuses TLS to an upstream that cannot work:', () => {
+    const { cert, key } = selfSigned('localhost')
+    const body = cert.split('\n').slice(1, -2).join('\n')
+    test.each<[string, object, string]>([
+      [
+        'garbage for an authority',
+        { ca: 'garbage' },
+        'ca: must be certificates as PEM text: -----BEGIN CERTIFICATE-----',
+      ],
+      [
+        'the name of a file',
+        { ca: '/etc/ca.pem' },
+        'ca: must be certificates as PEM text: -----BEGIN CERTIFICATE-----',
+      ],
+      ['a key for an authority', { ca: key }, 'ca: must be certificates as PEM text: -----BEGIN CERTIFICATE-----'],
+      [
+        'a certificate that is cut off',
+        { ca: `-----BEGIN CERTIFICATE-----\n${body.slice(0, 100)}\n-----END CERTIFICATE-----` },
+        'ca: must be certificates as PEM text: -----BEGIN CERTIFICATE-----',
+      ],
+      ['a certificate without its key', { cert }, 'key: must be there: cert is of no use without its key'],
+      ['a key without its certificate', { key }, 'cert: must be there: key is of no use without its certificate'],
+      [
+        'a certificate for a key',
+        { cert, key: cert },
+        'key: must be a private key as PEM text: -----BEGIN PRIVATE KEY-----',
+      ],
+      [
+        'a key with a passphrase',
+        { cert, key: key.replaceAll('PRIVATE', 'ENCRYPTED PRIVATE') },
+        'key: must be a private key without a passphrase',
+      ],
+      ['a URL for a name', { serverName: 'https://orders' }, 'serverName: must be a host name'],
+      ['an address for a name', { serverName: '10.0.0.1' }, 'serverName: must be a host name'],
+      ['a way around verification', { rejectUnauthorized: false }, 'rejectUnauthorized: is not a setting'],
+    ])('%s', (_, tls, mistake) => {
+      expect(mistakes((config) => (config.routes[0].tls = tls))).toEqual([`routes[0].tls.${mistake}`])
+    })
+
+    test('on an http upstream', () => {
+      expect(
+        mistakes((config) => Object.assign(config.routes[0], { upstream: 'http://127.0.0.1:1', tls: { ca: cert } })),
+      ).toEqual(['routes[0].tls: must not be there for an http upstream'])
+    })
   })
 
   test('names every mistake at once, each with its path', () => {

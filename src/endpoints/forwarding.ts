@@ -170,7 +170,7 @@ export function createForwarding({
   ): UpstreamCall {
     const { method, headers, hasBody } = exchange
     return {
-      origin: route.origin,
+      destination: route.destination,
       path,
       method,
       headers: towardsUpstream(headers, {
@@ -183,6 +183,7 @@ export function createForwarding({
       }),
       body,
       timeout: route.timeout,
+      stallTimeout: route.stallTimeout,
       bodyLimit: route.bodyLimit,
       receive(status, answer) {
         if (proof !== undefined) dpop.learn(route.origin, headerText(answer, 'dpop-nonce'))
@@ -197,6 +198,7 @@ export function createForwarding({
       },
       broken(reason) {
         if (reason === 'client_gone') platform.log({ event: 'client.gone', route: route.path })
+        else if (reason === 'client_stalled') platform.log({ event: 'client.stalled', route: route.path })
         else platform.log({ event: 'upstream.failed', route: route.path, code: 'upstream_unreachable', reason })
       },
       ...(session && { watch: (abort: () => void) => watchSession(session, route, abort) }),

@@ -1,8 +1,11 @@
 // Transport over `fetch`, for Workers and for tests in memory: streams both ways, follows nothing.
 import { CoatcheckError } from '../errors.ts'
-import type { HeaderList, HeaderRecord, Transport, UpstreamCall } from '../platform.ts'
+import type { Destination, HeaderList, HeaderRecord, Transport, UpstreamCall } from '../platform.ts'
 
 type Body = ReadableStream<Uint8Array>
+
+/** Bytes of a request body that are read at once. */
+const pieceSize = 65_536
 
 /**
  * @param fetch the runtime's own, or a stand-in.
@@ -10,7 +13,7 @@ type Body = ReadableStream<Uint8Array>
  * upstream gets the body in chunks.
  */
 export function fetchTransport(
-  fetch: (request: Request) => Promise<Response>,
+  fetch: (request: Request, destination: Destination) => Promise<Response>,
   announced: (body: Body, length: number) => Body = (body) => body,
 ): Transport {
   return async (call, exchange) => {
@@ -18,7 +21,7 @@ export function fetchTransport(
     // The Fetch standard has no such request.
     if (exchange.hasBody && /^(GET|HEAD)$/.test(call.method)) throw new CoatcheckError('bad_request', 'body_unexpected')
     const aborted = new AbortController()
-    const patience = patienceOf(call.timeout, aborted)
+    const patience = patienceOf(call, aborted)
     const onGone = () => aborted.abort(new CoatcheckError('upstream_unreachable', 'client_gone'))
     source.signal?.addEventListener('abort', onGone, { once: true })
     try {
@@ -26,7 +29,7 @@ export function fetchTransport(
       const body = streamed ? limited(source.body, call.bodyLimit, aborted, patience) : null
       const length = exchange.headers['content-length']
       const sized = body && length !== undefined ? announced(body, Number(length)) : body
-      const answer = await fetch(requestFor(call, call.body ?? sized, aborted))
+      const answer = await fetch(requestFor(call, call.body ?? sized, aborted), call.destination)
       const out = call.receive(answer.status, recordOf(answer.headers))
       if (out === undefined) {
         void answer.body?.cancel().catch(() => {})
@@ -43,27 +46,30 @@ export function fetchTransport(
   }
 }
 
-/** Waits for the answer, and anew while the request body moves: what the browser takes is not the upstream's delay. */
+/** Ends the call when whoever is waited for takes too long: the browser with its body, or else the upstream with its answer. */
 interface Patience {
-  renew(): void
+  withBrowser(): void
+  withUpstream(): void
   end(): void
 }
 
-function patienceOf(timeout: number, aborted: AbortController): Patience {
+function patienceOf({ timeout, stallTimeout }: UpstreamCall, aborted: AbortController): Patience {
   let timer: ReturnType<typeof setTimeout> | undefined
-  const start = () => setTimeout(() => aborted.abort(new CoatcheckError('upstream_timeout', 'timeout')), timeout)
-  timer = start()
-  return {
-    renew() {
-      if (timer === undefined) return
-      clearTimeout(timer)
-      timer = start()
-    },
+  let isOver = false
+  const wait = (milliseconds: number, error: () => CoatcheckError) => {
+    clearTimeout(timer)
+    if (!isOver) timer = setTimeout(() => aborted.abort(error()), milliseconds)
+  }
+  const patience: Patience = {
+    withBrowser: () => wait(stallTimeout, () => new CoatcheckError('bad_request', 'client_stalled')),
+    withUpstream: () => wait(timeout, () => new CoatcheckError('upstream_timeout', 'timeout')),
     end() {
+      isOver = true
       clearTimeout(timer)
-      timer = undefined
     },
   }
+  patience.withUpstream()
+  return patience
 }
 
 function requestFor(
@@ -82,23 +88,24 @@ function requestFor(
     signal: aborted.signal,
     duplex: 'half',
   }
-  return new Request(call.origin + call.path, init)
+  return new Request(call.destination.origin + call.path, init)
 }
 
 /** The request body, which ends the call when it grows too large or breaks off. */
 function limited(body: Body | null, limit: number, aborted: AbortController, patience: Patience): Body | null {
   if (body === null) return null
   let length = 0
-  const reader = body.getReader()
+  const reader = largeReader(body)
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
+      patience.withBrowser()
       const { done, value } = await reader.read().catch((error) => {
         // Without this the runtime would end the body as if it were whole.
         aborted.abort(new CoatcheckError('upstream_unreachable', 'client_gone'))
         throw error
       })
-      if (done) return controller.close()
-      patience.renew()
+      patience.withUpstream()
+      if (done || value === undefined) return controller.close()
       length += value.length
       if (length <= limit) return controller.enqueue(value)
       const error = new CoatcheckError('body_too_large', 'body_too_large')
@@ -107,6 +114,23 @@ function limited(body: Body | null, limit: number, aborted: AbortController, pat
     },
     cancel: (reason) => reader.cancel(reason),
   })
+}
+
+/** Reads in large pieces where the runtime can: many small ones are what a gigabyte costs most time and memory. */
+function largeReader(body: Body): Pick<ReadableStreamDefaultReader<Uint8Array>, 'cancel' | 'read'> {
+  try {
+    const reader = body.getReader({ mode: 'byob' })
+    return {
+      read: async () => {
+        const { done, value } = await reader.read(new Uint8Array(pieceSize))
+        return done ? { done, value: undefined } : { done, value }
+      },
+      cancel: (reason) => reader.cancel(reason),
+    }
+  } catch {
+    // The standard has streams that cannot be read so.
+    return body.getReader()
+  }
 }
 
 function recordOf(headers: Headers): HeaderRecord {

@@ -3,6 +3,7 @@ import type { RouteConfig } from '../config.ts'
 import type { NamedApi, NamedExchange } from '../oauth/api-tokens.ts'
 import type { Credential } from '../oauth/credentials.ts'
 import type { Api } from '../oauth/token-set.ts'
+import type { Destination } from '../platform.ts'
 
 /** A request target in the one form that is matched and forwarded. */
 export interface Target {
@@ -15,6 +16,7 @@ export interface Target {
 /** A route, with everything that can be worked out once. */
 export interface Route extends RouteConfig {
   readonly origin: string
+  readonly destination: Destination
   /** Path of the upstream URL, without a slash at the end. */
   readonly basePath: string
   /** For the header `Allow`. */
@@ -79,7 +81,8 @@ export type RouteMatcher = (path: string) => Route | undefined
 
 /** @param firstProvider who issues the application's own tokens where a route does not say. */
 export function routeMatcher(configs: readonly RouteConfig[], firstProvider = ''): RouteMatcher {
-  const routes = new Map(configs.map((config) => [config.path, prepared(config, firstProvider)]))
+  const destinations = new Map<string, Destination>()
+  const routes = new Map(configs.map((config) => [config.path, prepared(config, firstProvider, destinations)]))
   const root = routes.get('/')
   return (path) => {
     for (let end = path.length; end > 0; end = path.lastIndexOf('/', end - 1)) {
@@ -90,7 +93,7 @@ export function routeMatcher(configs: readonly RouteConfig[], firstProvider = ''
   }
 }
 
-function prepared(config: RouteConfig, firstProvider: string): Route {
+function prepared(config: RouteConfig, firstProvider: string, destinations: Map<string, Destination>): Route {
   const { token } = config
   const { kind } = token
   const ofUser = kind === 'user' || kind === 'user-or-none' || kind === 'user-or-client'
@@ -98,6 +101,7 @@ function prepared(config: RouteConfig, firstProvider: string): Route {
   return {
     ...config,
     origin: config.upstream.origin,
+    destination: destinationOf(config, destinations),
     basePath: config.upstream.pathname.replace(/\/$/, ''),
     allow: config.methods.join(', '),
     usesSession: kind !== 'none' && kind !== 'client',
@@ -118,6 +122,15 @@ function named<T extends Api & { readonly requestedTokenType?: string }>(api: T)
 function apiKey({ header, scheme, value }: Extract<RouteConfig['token'], { kind: 'static' }>): Credential {
   const before = scheme ?? (header === 'authorization' ? 'Bearer' : '')
   return { header, value: before === '' ? value : `${before} ${value}` }
+}
+
+/** Routes to one origin share its connections if they would make them in the same way, and only then. */
+function destinationOf({ upstream, http2, tls }: RouteConfig, known: Map<string, Destination>): Destination {
+  const { ca, cert, key, serverName, binding } = tls ?? {}
+  const settings = JSON.stringify([upstream.origin, http2, ca, cert, key, serverName, binding])
+  const destination = known.get(settings) ?? { origin: upstream.origin, http2, tls }
+  known.set(settings, destination)
+  return destination
 }
 
 /**

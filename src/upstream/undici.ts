@@ -1,42 +1,13 @@
 // Node transport: from undici's parser to the browser's socket, bytes untouched, without a web Request or Response between.
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Readable } from 'node:stream'
 import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
-import { Client, type Dispatcher, Pool } from 'undici'
+import type { Dispatcher } from 'undici'
 import { CoatcheckError } from '../errors.ts'
 import type { Exchange, Transport, UpstreamCall } from '../platform.ts'
-
-/**
- * undici marks a pool as busy for good when an idle client refuses a request synchronously. A refusal leaves the
- * client idle, so it can be told from a full one.
- */
-class SafeClient extends Client {
-  override dispatch(options: Dispatcher.DispatchOptions, handler: TrackingHandler): boolean {
-    // Connected already, so the connection has been idle: the upstream may be closing it at this moment.
-    handler.onReuse?.(this.stats.connected)
-    return super.dispatch(options, handler) || this.stats.size === 0
-  }
-}
-
-/** A handler that wants to know whether its connection is one that was used before. */
-interface TrackingHandler extends Dispatcher.DispatchHandler {
-  onReuse?(isReused: boolean): void
-}
-
-/** Settings of one connection pool; there is one pool for every upstream origin. */
-const poolOptions: Pool.Options = {
-  connections: 256,
-  pipelining: 1,
-  allowH2: false,
-  connectTimeout: 5_000,
-  keepAliveTimeout: 30_000,
-  keepAliveMaxTimeout: 600_000,
-  // Server-sent events may be silent for long; a browser that leaves ends the call.
-  bodyTimeout: 0,
-  maxHeaderSize: 65_536,
-  factory: (origin: URL, options: object) => new SafeClient(origin, options),
-}
+import type { OutboundHandler } from './http2.ts'
+import { type Lane, upstreamPools } from './undici-pools.ts'
+import { type Upload, uploadOf } from './upload.ts'
 
 /** A whole body up to this long goes to the socket in one write with the head. Bytes. */
 const smallBody = 8_192
@@ -46,8 +17,6 @@ const longestWithheld = 16_384
 
 /** Methods whose effect does not multiply when a request is sent again (RFC 9110, section 9.2.2). */
 const repeatable = new Set(['GET', 'HEAD', 'OPTIONS'])
-/** How long the connections may take to finish when everything ends. Milliseconds. */
-const closeTime = 1_000
 
 export interface UndiciTransport {
   readonly transport: Transport
@@ -56,38 +25,23 @@ export interface UndiciTransport {
 }
 
 export function undiciTransport(): UndiciTransport {
-  const pools = new Map<string, Pool>()
-
-  function poolFor(origin: string): Pool {
-    const known = pools.get(origin)
-    if (known) return known
-    const pool = new Pool(origin, poolOptions)
-    pools.set(origin, pool)
-    return pool
-  }
-
+  const pools = upstreamPools()
   return {
     transport(call, exchange) {
       const { incoming, outgoing } = exchange.source as HttpBindings
+      const isEventStream = incoming.headers.accept?.includes('text/event-stream') === true
+      const lane = pools.laneTo(call.destination, isEventStream)
       return new Promise((resolve, reject) => {
         const mayRepeat = repeatable.has(call.method) && !exchange.hasBody
-        send(poolFor(call.origin), call, exchange, incoming, outgoing, resolve, reject, mayRepeat)
+        send(lane, call, exchange, incoming, outgoing, resolve, reject, mayRepeat)
       })
     },
-    async close() {
-      await Promise.all([...pools.values()].map(closePool))
-    },
+    close: pools.close,
   }
 }
 
-async function closePool(pool: Pool): Promise<void> {
-  const hurry = setTimeout(() => void pool.destroy(), closeTime)
-  await pool.close().catch(() => {})
-  clearTimeout(hurry)
-}
-
 function send(
-  pool: Pool,
+  lane: Lane,
   call: UpstreamCall,
   exchange: Exchange,
   incoming: IncomingMessage,
@@ -103,56 +57,101 @@ function send(
   }
   let controller: Dispatcher.DispatchController | undefined
   let state: 'waiting' | 'streaming' | 'withheld' | 'over' = 'waiting'
+  let isQueued = true
+  let hasLeft = false
   let paused = false
   let wholeLength = -1
   let withheld = 0
+  let upload: Upload | undefined
   let unwatch: (() => void) | undefined
 
   // undici starts its own clock again with every 1xx answer, and so would wait for ever. This one starts again only
   // while the body of the request moves: what the browser takes to send it is not the upstream's delay.
-  const timer = setTimeout(() => {
-    if (state === 'withheld') return dropWithheld()
-    if (state !== 'waiting') return
-    state = 'over'
-    outgoing.off('close', onClose)
-    controller?.abort(new Error('The upstream took too long'))
-    reject(new CoatcheckError('upstream_timeout', 'timeout'))
-  }, call.timeout)
+  let timer = setTimeout(onTime, call.timeout)
+  let timesBody = false
 
-  const onClose = () => {
+  function onTime(): void {
+    if (state === 'withheld') dropWithheld()
+    else if (state === 'waiting' && upload?.awaitsBrowser()) timer.refresh()
+    else if (state === 'waiting') {
+      const error = new CoatcheckError('upstream_timeout', isQueued ? 'upstream_queue_full' : 'timeout')
+      over()
+      controller?.abort(error)
+      reject(error)
+    } else if (state === 'streaming') {
+      if (!timesBody || paused) timeBody()
+      else cut('upstream_stalled')
+    }
+  }
+  /** From here on the upstream has so long for every piece of a body that it announced. */
+  function timeBody(): void {
+    if (timesBody) timer.refresh()
+    else {
+      timesBody = true
+      clearTimeout(timer)
+      timer = setTimeout(onTime, call.stallTimeout)
+    }
+  }
+  /** Nothing more is done for this call, and its place is free. */
+  function over(): void {
+    state = 'over'
     clearTimeout(timer)
     unwatch?.()
-    if (state === 'over' || outgoing.writableFinished) return
+    outgoing.off('close', onClose)
+    // What undici has and did not begin yet keeps its place until undici looks at it again.
+    if (isQueued || controller) leave()
+  }
+  function leave(): void {
+    if (hasLeft) return
+    hasLeft = true
+    lane.leave(start)
+  }
+  /** Cutting the connection is the only honest way to say that the rest is missing. */
+  function cut(reason: Parameters<UpstreamCall['broken']>[0]): void {
+    over()
+    call.broken(reason)
+    controller?.abort(new Error('Broken off'))
+    outgoing.destroy()
+  }
+  function onClose(): void {
+    if (state === 'over' || outgoing.writableFinished) {
+      over()
+      return
+    }
     if (state === 'streaming') call.broken('client_gone')
     const wasStreaming = state === 'streaming'
-    state = 'over'
+    over()
     controller?.abort(new Error('The browser went away'))
     if (!wasStreaming) resolve(RESPONSE_ALREADY_SENT)
   }
   /** Goes on without the rest of an answer that nobody is going to see. */
   function dropWithheld(): void {
-    state = 'over'
-    clearTimeout(timer)
-    outgoing.off('close', onClose)
+    over()
     controller?.abort(new Error('Nobody wants the rest'))
     resolve(undefined)
   }
-  const onDrain = () => {
+  function onDrain(): void {
     paused = false
+    if (timesBody) timer.refresh()
     controller?.resume()
+  }
+  /** The socket counts what the other end takes, to the byte; it asks here when that was nothing for so long. */
+  function onSilence(): void {
+    if (state === 'streaming' && paused) cut('client_stalled')
+    else if (state === 'over' && outgoing.writableLength > 0) {
+      call.broken('client_stalled')
+      outgoing.destroy()
+    }
   }
 
   let isReused = false
-  const handler: TrackingHandler = {
+  const handler: OutboundHandler = {
     onReuse(connected) {
       isReused = connected
     },
     onRequestStart(started) {
       controller = started
       if (state === 'over') started.abort(new Error('The browser went away'))
-    },
-    onBodySent() {
-      if (state === 'waiting') timer.refresh()
     },
     onResponseStart(_, status, headers) {
       if (status < 200 || state !== 'waiting') return
@@ -161,11 +160,12 @@ function send(
         state = 'withheld'
         return
       }
-      clearTimeout(timer)
       state = 'streaming'
       outgoing.writeHead(status, out)
       if (headers['content-length'] !== undefined) wholeLength = Number(headers['content-length'])
       else {
+        // What has no end may be silent for ever.
+        clearTimeout(timer)
         // The first byte may be long in coming. If it did not come with the head, the head goes alone.
         process.nextTick(() => state === 'streaming' && outgoing.flushHeaders())
         unwatch = call.watch?.(() => outgoing.destroy())
@@ -183,72 +183,68 @@ function send(
         outgoing.end(chunk.toString('latin1'), 'latin1')
         return
       }
+      if (wholeLength !== -1) timeBody()
       if (outgoing.write(chunk)) return
       controller?.pause()
       if (paused) return
       paused = true
+      if (outgoing.listenerCount('timeout') === 0) outgoing.setTimeout(call.stallTimeout, onSilence)
       outgoing.once('drain', onDrain)
     },
     onResponseEnd() {
-      clearTimeout(timer)
-      unwatch?.()
-      if (state === 'over') return
-      if (state === 'withheld') resolve(undefined)
-      else if (!outgoing.writableEnded) outgoing.end()
-      state = 'over'
-      outgoing.off('close', onClose)
+      const before = state
+      over()
+      leave()
+      if (before === 'withheld') resolve(undefined)
+      if (before !== 'streaming') return
+      if (!outgoing.writableEnded) outgoing.end()
+      // The upstream is done with, but the browser has not taken everything yet.
+      if (outgoing.writableLength > 0 && outgoing.listenerCount('timeout') === 0)
+        outgoing.setTimeout(call.stallTimeout, onSilence)
     },
     onResponseError(_, error) {
-      clearTimeout(timer)
-      unwatch?.()
       const before = state
-      state = 'over'
-      outgoing.off('close', onClose)
-      if (before === 'streaming') {
-        call.broken('upstream_reset')
-        // Cutting the connection is the only honest way to say that the rest is missing.
-        outgoing.destroy()
-      } else if (before === 'withheld') resolve(undefined)
+      if (before === 'streaming') cut('upstream_reset')
+      else over()
+      leave()
+      if (before === 'withheld') resolve(undefined)
       else if (before === 'waiting' && mayRepeat && isReused && isStaleConnection(error)) {
-        send(pool, call, exchange, incoming, outgoing, resolve, reject, false)
+        send(lane, call, exchange, incoming, outgoing, resolve, reject, false)
       } else if (before === 'waiting') reject(failure(error))
     },
   }
 
-  outgoing.once('close', onClose)
-  pool.dispatch(
-    {
-      path: call.path,
-      method: call.method as Dispatcher.HttpMethod,
-      headers: call.headers,
-      headersTimeout: 0,
-      body: call.body ?? (exchange.hasBody ? bodyOf(incoming, call.bodyLimit) : null),
-    },
-    handler,
-  )
-}
-
-/** The request body; one without an announced length is counted on the way. */
-function bodyOf(incoming: IncomingMessage, limit: number): Readable {
-  return incoming.headers['content-length'] === undefined ? Readable.from(limited(incoming, limit)) : incoming
-}
-
-async function* limited(incoming: IncomingMessage, limit: number): AsyncGenerator<Uint8Array> {
-  let length = 0
-  // What the browser still sends is drained later: the connection is good for the answer.
-  for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
-    length += chunk.length
-    if (length > limit) throw new CoatcheckError('body_too_large', 'body_too_large')
-    yield chunk
+  function start(): void {
+    isQueued = false
+    const { path, headers, stallTimeout, bodyLimit: limit } = call
+    if (exchange.hasBody && !call.body) {
+      upload = uploadOf(incoming, outgoing, {
+        limit,
+        stallTimeout,
+        moved: () => state === 'waiting' && timer.refresh(),
+      })
+    }
+    const method = call.method as Dispatcher.HttpMethod
+    lane.dispatch({ path, method, headers, body: call.body ?? upload?.body ?? null }, handler)
   }
+
+  outgoing.once('close', onClose)
+  if (lane.enter(start)) return
+  hasLeft = true
+  over()
+  reject(new CoatcheckError('upstream_unreachable', 'upstream_queue_full', { retryAfter: 1 }))
 }
 
 /** An idle connection that the upstream closed just when it was used again: the request was never looked at. */
-function isStaleConnection(error: Error & { code?: string }): boolean {
+function isStaleConnection(error: NetworkError): boolean {
   return error.code === 'UND_ERR_SOCKET' || error.code === 'ECONNRESET' || error.code === 'EPIPE'
 }
 
-function failure(error: Error & { code?: string }): CoatcheckError {
+interface NetworkError extends Error {
+  code?: string
+}
+
+function failure(error: NetworkError): CoatcheckError {
   if (error instanceof CoatcheckError) return error
   if (isStaleConnection(error)) return new CoatcheckError('upstream_unreachable', 'upstream_reset', {}, error)
   const isGarbage = error.code?.startsWith('HPE_') || error.name === 'HTTPParserError' || !isNetworkError(error)
@@ -257,7 +253,7 @@ function failure(error: Error & { code?: string }): CoatcheckError {
 }
 
 /** Errors of the system's network calls, and undici's own time-out for connecting. */
-function isNetworkError(error: Error & { code?: string; errors?: unknown }): boolean {
+function isNetworkError(error: NetworkError): boolean {
   return (
     /^(E[A-Z]+|UND_ERR_CONNECT_TIMEOUT|CERT_|ERR_TLS|UNABLE_|DEPTH_|SELF_)/.test(error.code ?? '') || 'errors' in error
   )

@@ -16,6 +16,8 @@ interface WorkerdOptions {
   port: number
   /** As workerd.capnp has them. `SESSIONS` with the Durable Objects is always there. */
   bindings?: readonly string[]
+  /** Further services that bindings can name, as workerd.capnp has them. */
+  services?: readonly string[]
   /** Folder that Durable Objects are kept in; else they end with this. In memory workerd has no SQLite. */
   disk?: string
 }
@@ -50,14 +52,14 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
   return { url, pid: child.pid, output: () => output, close }
 }
 
-function capnp({ module, port, bindings = [], disk = '' }: WorkerdOptions): string {
+function capnp({ module, port, bindings = [], services = [], disk = '' }: WorkerdOptions): string {
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "main", worker = .worker),
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
     (name = "disk", disk = (path = ${JSON.stringify(disk)}, writable = true)),
-  ],
+${services.map((service) => `    ${service},\n`).join('')}  ],
   sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")],
 );
 const worker :Workerd.Worker = (

@@ -1,0 +1,67 @@
+// TLS to upstreams on Node, for whoever opens a connection to one: what to pass, and whether it can work.
+import { X509Certificate } from 'node:crypto'
+import { createSecureContext } from 'node:tls'
+import type { RouteConfig } from '../config.ts'
+import type { UpstreamTls } from '../platform.ts'
+
+/** What `tls.connect()` of Node takes. There is no way to leave out verification, not even through the environment. */
+export interface TlsOptions {
+  rejectUnauthorized: true
+  ca?: string
+  cert?: string
+  key?: string
+  servername?: string
+  minVersion?: 'TLSv1.3'
+}
+
+/**
+ * Before TLS 1.3 a client shows its certificate to a server that it has not looked at yet: OpenSSL sends both in one flight, and
+ * Node checks after that. In TLS 1.3 whoever does not prove to be the upstream gets nothing. So a client certificate needs it.
+ *
+ * @param tls settings of the route; without any, the certificates that this machine trusts count, and the host's name.
+ */
+export function tlsOptionsOf(tls: UpstreamTls | undefined): TlsOptions {
+  const { ca, cert, key, serverName } = tls ?? {}
+  return {
+    rejectUnauthorized: true,
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert, minVersion: 'TLSv1.3' }),
+    ...(key !== undefined && { key }),
+    ...(serverName !== undefined && { servername: serverName }),
+  }
+}
+
+/** What is wrong with certificates and keys that look like some: OpenSSL cannot read them, or they do not belong together. */
+export function tlsMistakes(routes: readonly RouteConfig[]): string[] {
+  return routes.flatMap(({ tls }, index) => {
+    if (!tls) return []
+    const { ca, cert, key } = tls
+    const mistakes: string[] = []
+    if (!isReadable(ca)) mistakes.push(`routes[${index}].tls.ca: must be certificates that OpenSSL can read`)
+    if (!isReadable(cert)) mistakes.push(`routes[${index}].tls.cert: must be certificates that OpenSSL can read`)
+    if (!isUsable({ key })) mistakes.push(`routes[${index}].tls.key: must be a private key that OpenSSL can read`)
+    if (mistakes.length === 0 && !isUsable({ cert, key })) {
+      mistakes.push(`routes[${index}].tls.key: must be the private key of cert`)
+    }
+    return mistakes
+  })
+}
+
+/** Each of them: a secure context would leave out what it cannot read, and trust nobody instead. */
+function isReadable(certificates = ''): boolean {
+  const each = certificates.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
+  return each.every((pem) => succeeds(() => new X509Certificate(pem)))
+}
+
+function isUsable(parts: Pick<UpstreamTls, 'cert' | 'key'>): boolean {
+  return succeeds(() => createSecureContext(parts))
+}
+
+function succeeds(step: () => unknown): boolean {
+  try {
+    step()
+    return true
+  } catch {
+    return false
+  }
+}

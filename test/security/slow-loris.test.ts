@@ -1,0 +1,141 @@
+// Attack: whoever stops in the middle, browser or upstream, to hold on to connections and memory that others need.
+// R516 R529 R530
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { describe, expect, test } from 'vitest'
+import { runtime } from '../support/coatcheck.ts'
+import { ask, fromPage, head, openConnection } from '../support/raw.ts'
+import { sharedWorld } from '../support/shared-world.ts'
+
+const stallTimeout = 600
+
+describe('R530 R529 Whoever stops in the middle', () => {
+  const shared = sharedWorld(({ config }) => ({
+    routes: (config.routes ?? []).map((route) => ({
+      ...route,
+      timeout: '300ms',
+      stallTimeout: `${stallTimeout}ms`,
+      bodyLimit: '10MB',
+    })),
+  }))
+
+  test('of its request is cut off, at the upstream too, and the upstream is not blamed', async () => {
+    const { url, api, logged } = shared()
+    let broken = 0
+    api.readsBody = false
+    api.answer = (request) => void request.on('close', () => broken++).resume()
+    for (const framing of ['Content-Length: 1000', 'Transfer-Encoding: chunked']) {
+      const failed = logged('upstream.failed').length
+      const before = broken
+      const connection = openConnection(url)
+      connection.send(`${head('POST /api/open/x', [...fromPage, framing])}3e8\r\nhello`)
+      const answer = await connection.answer()
+      expect(answer?.status, framing).toBe(400)
+      await expect.poll(() => broken).toBe(before + 1)
+      await expect.poll(() => logged('request.refused').at(-1)).toMatchObject({ reason: 'client_stalled' })
+      expect(logged('upstream.failed').length, framing).toBe(failed)
+      connection.close()
+    }
+    api.readsBody = true
+  })
+
+  test('of its request and goes on before the time is over is served', async () => {
+    const { url, api } = shared()
+    api.answer = (_, response) => void response.end('done')
+    const connection = openConnection(url)
+    connection.send(head('POST /api/open/x', [...fromPage, 'Content-Length: 12']))
+    for (let beat = 0; beat < 12; beat++) {
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      connection.send('x')
+    }
+    expect((await connection.answer())?.text).toBe('done')
+    connection.close()
+  })
+
+  /** Reads the head of an answer and then nothing. */
+  async function openWithoutReading(path: string) {
+    const request = httpRequest(new URL(path, shared().url), { agent: false, headers: { 'x-csrf': '1' } })
+    request.end()
+    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+      request.on('response', resolve).on('error', reject)
+    })
+    answer.on('error', () => {})
+    answer.socket.on('error', () => {})
+    return answer
+  }
+
+  test.runIf(runtime === 'node')('of reading is cut off, whether or not the answer has an end', async () => {
+    const { api, logged } = shared()
+    for (const length of [{ 'content-length': 1_000_000_000 }, {}]) {
+      let ended = false
+      api.answer = (_, response) => {
+        response.writeHead(200, length)
+        const chunk = Buffer.alloc(1_000_000)
+        const more = () => {
+          while (!response.destroyed && response.write(chunk));
+        }
+        response.on('drain', more).on('close', () => (ended = true))
+        more()
+      }
+      const before = logged('client.stalled').length
+      const answer = await openWithoutReading('/api/open/x')
+      await expect.poll(() => ended).toBe(true)
+      expect(logged('client.stalled').length).toBe(before + 1)
+      answer.destroy()
+    }
+  })
+
+  test.runIf(runtime === 'node')('of reading what the upstream is done with is cut off as well', async () => {
+    const { api, logged } = shared()
+    const size = 6_000_000
+    api.answer = (_, response) => void response.writeHead(200, { 'content-length': size }).end(Buffer.alloc(size))
+    const before = logged('client.stalled').length
+    const answers = await Promise.all(Array.from({ length: 5 }, () => openWithoutReading('/api/open/x')))
+    await expect.poll(() => logged('client.stalled').length).toBe(before + 5)
+    for (const answer of answers) answer.destroy()
+  })
+
+  test('of reading for a while, but not for ever, gets everything', async () => {
+    const { api } = shared()
+    const size = 8_000_000
+    api.answer = (_, response) => void response.writeHead(200, { 'content-length': size }).end(Buffer.alloc(size))
+    const answer = await openWithoutReading('/api/open/x')
+    let got = 0
+    for await (const chunk of answer) {
+      got += chunk.length
+      // Slower than any line, and longer in sum than the time for one standstill.
+      if (got % 10 === 0 || Math.random() < 0.1) await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    expect(got).toBe(size)
+  })
+
+  test.runIf(runtime === 'node')('of an answer with an announced length, as an upstream, is cut off', async () => {
+    const { url, api, logged } = shared()
+    for (const part of ['', 'x'.repeat(100), 'x'.repeat(100_000)]) {
+      let ended = false
+      api.answer = (_, response) => {
+        response.writeHead(200, { 'content-length': 1_000_000 }).flushHeaders()
+        response.write(part)
+        response.on('close', () => (ended = true))
+      }
+      await expect(ask(url, 'GET /api/open/x'), part.slice(0, 1)).rejects.toThrow(/closed without an answer/)
+      await expect.poll(() => ended).toBe(true)
+      expect(logged('upstream.failed').at(-1)).toMatchObject({ reason: 'upstream_stalled' })
+    }
+  })
+
+  test('of an answer without an end may: event streams are silent for as long as they like', async () => {
+    const { url, api } = shared()
+    let send = (_: string) => {}
+    api.answer = (_, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n')
+      send = (text) => response.write(text)
+    }
+    const connection = openConnection(url)
+    connection.send(head('GET /api/open/x', [...fromPage, 'Accept: text/event-stream']))
+    await expect.poll(() => connection.received()).toContain('data: 1')
+    await new Promise((resolve) => setTimeout(resolve, 3 * stallTimeout))
+    send('data: 2\n\n')
+    await expect.poll(() => connection.received()).toContain('data: 2')
+    connection.close()
+  })
+})
