@@ -684,8 +684,7 @@ export const requirements: Record<string, Requirement> = {
     source: asvs('13.1.3', '13.2.6'),
   },
   R517: {
-    requirement:
-      'Passes compressed answers on byte for byte and never unpacks them; on Workers only a streamed answer that depends on a session is unpacked and packed again',
+    requirement: 'Passes compressed answers on byte for byte and never unpacks them',
     source: and(rfc(9110, '8.4'), ownPolicy),
   },
   R518: { requirement: 'Passes no cookie of an API on to the browser', source: ownPolicy },

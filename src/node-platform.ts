@@ -9,7 +9,7 @@ import send from 'send'
 import type { Config } from './config.ts'
 import { ConfigError, requirePlatform } from './config-reader.ts'
 import { nodeExchange } from './node-exchange.ts'
-import { type Log, logLine } from './observability.ts'
+import { type Log, type LogEvent, levels, logLine } from './observability.ts'
 import type { HeaderList, Platform } from './platform.ts'
 import { memoryStore } from './stores/memory.ts'
 import { type RedisState, redisStore } from './stores/redis.ts'
@@ -88,15 +88,30 @@ function openStore(config: Config, { log, root, now }: { log: Log; root: string;
 
 /** Writes events as JSON lines to stdout, without making a request wait for it. */
 export function stdoutLog(level: Config['log']['level']): Log {
+  const output = pino.destination({ dest: 1, sync: false })
   const logger = pino(
     { level, base: null, timestamp: false, formatters: { level: (label) => ({ level: label }) } },
-    pino.destination({ dest: 1, sync: false }),
+    output,
   )
+  const tellsCalls = logger.isLevelEnabled(levels['request.forwarded'])
   return (event) => {
+    if (event.event === 'request.forwarded') {
+      if (tellsCalls) output.write(callLine(event, Date.now()))
+      return
+    }
     const { level: severity, ...line } = logLine(event, Date.now())
     if (event.event === 'server.listening') process.stdout.write(`${JSON.stringify({ level: severity, ...line })}\n`)
     else if (logger.isLevelEnabled(severity)) logger[severity](line)
   }
+}
+
+/** The line of the one event that every call writes, at a tenth of what it costs to have it made. Nothing in it is foreign. */
+function callLine(event: Extract<LogEvent, { event: 'request.forwarded' }>, now: number): string {
+  const { route, method, status, milliseconds, upstreamMilliseconds, tokenMilliseconds } = event
+  const { requestBytes, responseBytes, session } = event
+  const bytes = `${requestBytes === undefined ? '' : `,"requestBytes":${requestBytes}`}${responseBytes === undefined ? '' : `,"responseBytes":${responseBytes}`}`
+  const who = session === undefined ? '' : `,"session":"${session}"`
+  return `{"level":"${levels['request.forwarded']}","time":"${new Date(now).toISOString()}","event":"request.forwarded","route":${JSON.stringify(route)},"method":${JSON.stringify(method)},"status":${status},"milliseconds":${milliseconds},"upstreamMilliseconds":${upstreamMilliseconds},"tokenMilliseconds":${tokenMilliseconds}${bytes}${who}}\n`
 }
 
 /** Streams a file with conditional requests and ranges answered; dot files do not exist. */

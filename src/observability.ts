@@ -29,6 +29,22 @@ export type LogEvent =
   | { event: 'store.failed'; reason: Reason }
   | { event: 'upstream.failed'; route: string; code: ErrorCode; reason: Reason }
   | { event: 'upstream.token_refused'; route: string; reason: Reason }
+  /**
+   * One for each call that went up: when its answer is over, or was refused. `milliseconds` is all of it, `upstreamMilliseconds`
+   * the wait for the head of the answer, `tokenMilliseconds` the wait for a token; bytes are those of the bodies.
+   */
+  | {
+      event: 'request.forwarded'
+      route: string
+      method: string
+      status: number
+      milliseconds: number
+      upstreamMilliseconds: number
+      tokenMilliseconds: number
+      requestBytes: number | undefined
+      responseBytes: number | undefined
+      session: string | undefined
+    }
   | { event: 'client.gone'; route: string }
   | { event: 'client.stalled'; route: string }
   | { event: 'stream.ended'; route: string; session: string }
@@ -66,6 +82,7 @@ export const levels: Record<EventName, Level> = {
   'store.failed': 'error',
   'upstream.failed': 'warn',
   'upstream.token_refused': 'warn',
+  'request.forwarded': 'info',
   'client.gone': 'debug',
   'client.stalled': 'info',
   'stream.ended': 'info',

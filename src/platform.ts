@@ -108,6 +108,11 @@ export interface UpstreamCall {
    * body is then thrown away and the transport returns `undefined`.
    */
   receive(status: number, headers: HeaderRecord): HeaderList | undefined
+  /**
+   * Told once, when an answer that had begun is over, whole or not, with the bytes of its body that came from the upstream;
+   * `undefined` where the runtime does not say.
+   */
+  ended(bytes: number | undefined): void
   /** Told when an answer that had begun broke off. */
   broken(reason: 'upstream_reset' | 'upstream_stalled' | 'client_gone' | 'client_stalled'): void
   /**

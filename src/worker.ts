@@ -84,7 +84,10 @@ function isNamespace(binding: unknown): binding is DurableObjectNamespace {
   return typeof binding === 'object' && binding !== null && 'idFromName' in binding
 }
 
-type Fetcher = { fetch(request: Request): Promise<Response> }
+type Fetcher = { fetch(request: Request, init?: RequestInit): Promise<Response> }
+
+/** Bytes are passed on as they come, packed or not. */
+const asItCame: RequestInit & { encodeResponseBody: 'manual' } = { encodeResponseBody: 'manual' }
 
 function isFetcher(binding: unknown): binding is Fetcher {
   return typeof binding === 'object' && binding !== null && 'fetch' in binding
@@ -101,10 +104,10 @@ function requireBindings({ routes }: Config, env: WorkerBindings): void {
 
 /** What reaches an upstream: its binding, and nothing else if it has one. */
 function fetchThrough(name: string | undefined, env: WorkerBindings): Fetcher['fetch'] {
-  if (name === undefined) return (request) => fetch(request)
+  if (name === undefined) return (request) => fetch(request, asItCame)
   const binding = env[name]
   if (!isFetcher(binding)) throw new ConfigError(['routes: a binding is gone'])
-  return (request) => binding.fetch(request)
+  return (request) => binding.fetch(request, asItCame)
 }
 
 async function assetFrom(

@@ -33,6 +33,7 @@ export function createApi(parts: ApiParts): Api {
   }
 
   return async function api(route, target, exchange) {
+    const startedAt = platform.now()
     const { headers, method } = exchange
     requireSameOrigin(headers, config.publicUrl, route.csrf)
     requireDataDestination(headers)
@@ -54,12 +55,13 @@ export function createApi(parts: ApiParts): Api {
     try {
       const found = credentials.of(route, session)
       const credential = found instanceof Promise ? await found : found
+      const waited = found instanceof Promise ? platform.now() - startedAt : 0
       if (session) {
         requireGrants(route, session, credential?.token, { loginPath, scopes })
         const touched = sessions.touch(session)
         if (touched) await touched
       }
-      return await send({ route, path, exchange, address, session, credential })
+      return await send({ route, path, exchange, address, session, credential, startedAt, waited })
     } catch (error) {
       throw withRoute(error, route, session)
     }

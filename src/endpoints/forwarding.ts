@@ -1,7 +1,7 @@
 // Sends one call to its upstream, as often as its challenges are worth: a refused token is one renewal and one more try.
 import { LRUCache } from 'lru-cache'
 import type { Config } from '../config.ts'
-import { CoatcheckError } from '../errors.ts'
+import { CoatcheckError, errorCodes } from '../errors.ts'
 import type { AnswerCookies } from '../oauth/answer-cookies.ts'
 import type { Credential, Credentials } from '../oauth/credentials.ts'
 import type { Dpop } from '../oauth/dpop.ts'
@@ -23,6 +23,9 @@ export interface ForwardedCall {
   readonly address: string | undefined
   readonly session: Session | undefined
   readonly credential: Credential | undefined
+  /** When it came, and how long it waited for its credential. Milliseconds, since 1970 and long. */
+  readonly startedAt: number
+  readonly waited: number
 }
 
 export interface ForwardingParts {
@@ -162,13 +165,17 @@ export function createForwarding({
   }
 
   function upstreamCall(
-    { route, path, exchange, address, session, credential }: ForwardedCall,
+    call: ForwardedCall,
     body: ForwardedBody,
     proof: string | undefined,
     withhold: Withhold,
     takeCookies: () => readonly string[],
   ): UpstreamCall {
+    const { route, path, exchange, address, session, credential } = call
     const { method, headers, hasBody } = exchange
+    const sentAt = platform.now()
+    let answered = 0
+    let waited = 0
     return {
       destination: route.destination,
       path,
@@ -188,6 +195,8 @@ export function createForwarding({
       receive(status, answer) {
         if (proof !== undefined) dpop.learn(route.origin, headerText(answer, 'dpop-nonce'))
         if (withhold(status, headerText(answer, 'www-authenticate'))) return undefined
+        answered = status
+        waited = platform.now() - sentAt
         const location = headerText(answer, 'location')
         const rewritten = location === undefined ? undefined : browserLocation(route, location, path)
         if (location !== undefined && rewritten === undefined) {
@@ -196,6 +205,7 @@ export function createForwarding({
         const setCookie = takeCookies()
         return towardsBrowser(answer, { fromSession: route.usesSession, isSecure, setCookie, location: rewritten })
       },
+      ended: (bytes) => tell(call, answered, waited, bytes),
       broken(reason) {
         if (reason === 'client_gone') platform.log({ event: 'client.gone', route: route.path })
         else if (reason === 'client_stalled') platform.log({ event: 'client.stalled', route: route.path })
@@ -203,6 +213,29 @@ export function createForwarding({
       },
       ...(session && { watch: (abort: () => void) => watchSession(session, route, abort) }),
     }
+  }
+
+  /** One event for each call that went up: its query is no part of it. */
+  function tell(
+    { route, exchange, session, startedAt, waited }: ForwardedCall,
+    status: number,
+    upstreamMilliseconds: number,
+    responseBytes: number | undefined,
+  ): void {
+    const { method, hasBody, headers } = exchange
+    const length = hasBody ? headers['content-length'] : 0
+    platform.log({
+      event: 'request.forwarded',
+      route: route.path,
+      method,
+      status,
+      milliseconds: platform.now() - startedAt,
+      upstreamMilliseconds,
+      tokenMilliseconds: waited,
+      requestBytes: length === undefined ? undefined : Number(length),
+      responseBytes,
+      session: session?.id,
+    })
   }
 
   /** A stream does not outlive its session. */
@@ -215,7 +248,8 @@ export function createForwarding({
 
   let kept = 0
 
-  return async (call) => {
+  /** Reads a body that is short enough to be sent again, and sends the call. */
+  async function readAndSend(call: ForwardedCall): Promise<Response> {
     const { exchange, route, credential } = call
     if (!exchange.hasBody || credential?.token === undefined) return send(call, undefined)
     const length = Number(exchange.headers['content-length'] ?? Number.NaN)
@@ -226,6 +260,17 @@ export function createForwarding({
       return await send(call, await exchange.readBody(route.timeout))
     } finally {
       kept -= length
+    }
+  }
+
+  return async (call) => {
+    const sentAt = platform.now()
+    try {
+      return await readAndSend(call)
+    } catch (error) {
+      const { status } = errorCodes[error instanceof CoatcheckError ? error.code : 'internal_error']
+      tell(call, status, platform.now() - sentAt, 0)
+      throw error
     }
   }
 }

@@ -139,36 +139,56 @@ function recordOf(headers: Headers): HeaderRecord {
   return record
 }
 
-function responseOf(answer: Response, out: HeaderList, { watch }: UpstreamCall): Response {
+function responseOf(answer: Response, out: HeaderList, { watch, ended }: UpstreamCall): Response {
   const headers = new Headers()
   for (let at = 0; at < out.length; at += 2) headers.append(out[at] ?? '', out[at + 1] ?? '')
-  const mayLast = answer.headers.get('content-length') === null
-  const body = watch && answer.body && mayLast ? watched(answer.body, watch) : answer.body
-  return new Response(body, { status: answer.status, headers })
+  const length = answer.headers.get('content-length')
+  const isWatched = watch && answer.body && length === null
+  // A body that is not looked into costs nothing; how it ends is not told then.
+  if (!isWatched) ended(answer.body === null ? 0 : length === null ? undefined : Number(length))
+  const body = isWatched && answer.body ? watched(answer.body, watch, ended) : answer.body
+  // Workers would pack a body again that says it is packed.
+  const init: ResponseInit & { encodeBody: 'manual' } = { status: answer.status, headers, encodeBody: 'manual' }
+  return new Response(body, init)
 }
 
 /** A stream that breaks off when its session ends, also while nothing comes from the upstream. */
-function watched(body: ReadableStream<Uint8Array>, watch: NonNullable<UpstreamCall['watch']>) {
+function watched(
+  body: ReadableStream<Uint8Array>,
+  watch: NonNullable<UpstreamCall['watch']>,
+  ended: UpstreamCall['ended'],
+) {
   const reader = body.getReader()
+  let received = 0
   let unwatch = () => {}
+  let isOver = false
+  const over = () => {
+    unwatch()
+    if (!isOver) ended(received)
+    isOver = true
+  }
   return new ReadableStream<Uint8Array>({
     start(controller) {
       unwatch = watch(() => {
+        over()
         controller.error(new Error('The session is over'))
         void reader.cancel().catch(() => {})
       })
     },
     async pull(controller) {
       const { done, value } = await reader.read().catch((error) => {
-        unwatch()
+        over()
         throw error
       })
-      if (!done) return controller.enqueue(value)
-      unwatch()
-      controller.close()
+      if (done) {
+        over()
+        return controller.close()
+      }
+      received += value.length
+      controller.enqueue(value)
     },
     cancel(reason) {
-      unwatch()
+      over()
       return reader.cancel(reason)
     },
   })

@@ -62,6 +62,7 @@ function send(
   let paused = false
   let wholeLength = -1
   let withheld = 0
+  let received = 0
   let upload: Upload | undefined
   let unwatch: (() => void) | undefined
 
@@ -94,6 +95,7 @@ function send(
   }
   /** Nothing more is done for this call, and its place is free. */
   function over(): void {
+    if (state === 'streaming') call.ended(received)
     state = 'over'
     clearTimeout(timer)
     unwatch?.()
@@ -178,6 +180,7 @@ function send(
         if (withheld > longestWithheld) dropWithheld()
       }
       if (state !== 'streaming') return
+      received += chunk.length
       if (chunk.length === wholeLength && chunk.length <= smallBody) {
         // Node joins a head with a string only. In latin1 every character is a byte: they arrive as they came.
         outgoing.end(chunk.toString('latin1'), 'latin1')
