@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { bareNode } from './contestants/bare-node.ts'
-import { coatcheck } from './contestants/coatcheck.ts'
+import { coatcheck, features } from './contestants/coatcheck.ts'
 import type { Contestant } from './contestants/contestant.ts'
 import { expressOpenidConnect } from './contestants/express-openid-connect.ts'
 import { honoProxy } from './contestants/hono-proxy.ts'
@@ -72,15 +72,14 @@ async function main(options: Options): Promise<void> {
   for (const [name, why] of Object.entries(leftOut)) process.stderr.write(`\n!!! NOT MEASURED: ${name}: ${why}\n`)
 }
 
-function chosen({ only, beside }: Options): Contestant[] {
-  const all = [
-    nginx,
-    bareNode,
-    coatcheck('coatcheck', '`coatcheck serve`; cookie session, default settings', thisTree),
-    modAuthOpenidc,
-    expressOpenidConnect,
-    honoProxy,
-  ]
+function chosen({ only, beside, features: wantsFeatures }: Options): Contestant[] {
+  const plain = coatcheck('coatcheck', '`coatcheck serve`; cookie session, default settings', thisTree)
+  const variants = Object.entries(features).map(([name, feature]) =>
+    coatcheck(`coatcheck, ${name}`, `with ${name}`, thisTree, feature),
+  )
+  const all = wantsFeatures
+    ? [bareNode, plain, ...variants]
+    : [nginx, bareNode, plain, modAuthOpenidc, expressOpenidConnect, honoProxy]
   const names = all.map(({ name }) => name)
   const unknown = (only ?? []).filter((name) => !names.includes(name))
   if (unknown.length > 0) throw new RangeError(`--only takes ${names.join(', ')}, and not ${unknown.join(', ')}`)

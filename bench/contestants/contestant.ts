@@ -11,6 +11,8 @@ export interface Contestant {
   readonly packages?: Readonly<Record<string, string>>
   /** Where the authorization server sends the browser back to. Without it the contestant holds no sessions. */
   readonly callbackPath?: string
+  /** How the upstream is shown a token, where not as a bearer token. */
+  readonly scheme?: 'DPoP'
   start(setting: Setting): Promise<RunningContestant>
 }
 

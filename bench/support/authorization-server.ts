@@ -1,7 +1,7 @@
 // The authorization server that every session of a run comes from: oidc-provider, with a user who signs in at once.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createRequire } from 'node:module'
-import { createLocalJWKSet, exportJWK, generateKeyPair, type JWK, type JWTPayload, jwtVerify } from 'jose'
+import { createLocalJWKSet, exportJWK, generateKeyPair, type JWK, type JWTPayload, jwtVerify, SignJWT } from 'jose'
 import { freePort } from './processes.ts'
 
 /** A contestant as the authorization server knows it. */
@@ -22,6 +22,11 @@ export interface AuthorizationServer {
 
 /** oidc-provider publishes no types; this is what is used of it. */
 interface Provider {
+  registerGrantType(
+    name: string,
+    handler: (ctx: { oidc: { client: { clientId: string } }; body: object }) => Promise<void>,
+    parameters: readonly string[],
+  ): void
   callback(): (request: IncomingMessage, response: ServerResponse) => void
   interactionFinished(request: IncomingMessage, response: ServerResponse, result: object): Promise<void>
   Grant: new (
@@ -36,13 +41,15 @@ const { default: OidcProvider } = createRequire(import.meta.url)('oidc-provider'
   default: new (issuer: string, configuration: object) => Provider
 }
 
+const tokenExchange = 'urn:ietf:params:oauth:grant-type:token-exchange'
+
 const user = {
   sub: 'alice',
   name: 'Alice Example',
   email: 'alice@example.com',
   picture: 'https://example.com/alice.png',
 }
-const api = 'https://api.example.com'
+export const api = 'https://api.example.com'
 export const scope = 'openid profile email offline_access'
 /** Longer than any run, so that nothing is refreshed under load. Seconds. */
 const lifetime = 86_400
@@ -57,7 +64,7 @@ export async function startAuthorizationServer(clients: readonly Client[]): Prom
       client_id: id,
       client_secret: secret,
       redirect_uris: [redirectUri],
-      grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
+      grant_types: ['authorization_code', 'refresh_token', 'client_credentials', tokenExchange],
     })),
     jwks: { keys: [{ ...(await exportJWK(privateKey)), ...named }] },
     cookies: { keys: [crypto.randomUUID()] },
@@ -101,6 +108,26 @@ export async function startAuthorizationServer(clients: readonly Client[]): Prom
       },
     },
   })
+  provider.registerGrantType(
+    tokenExchange,
+    async (ctx) => {
+      // What comes of an exchange is not measured, only that it is kept: it is a token like the others.
+      const { client } = ctx.oidc
+      const token = new SignJWT({ client_id: client.clientId, scope })
+        .setProtectedHeader({ alg: 'RS256', kid: named.kid, typ: 'at+jwt' })
+        .setIssuer(issuer)
+        .setAudience(api)
+        .setSubject(user.sub)
+        .setExpirationTime(`${lifetime}s`)
+      ctx.body = {
+        access_token: await token.sign(privateKey),
+        issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+        token_type: 'Bearer',
+        expires_in: lifetime,
+      }
+    },
+    ['subject_token', 'subject_token_type', 'requested_token_type', 'audience'],
+  )
   const answer = provider.callback()
   const server = await listen(new URL(issuer), (request, response) => {
     if (!request.url?.startsWith('/interaction/')) return answer(request, response)

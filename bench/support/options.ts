@@ -5,8 +5,9 @@ export const usage = `npm run bench -- [options]
   --rounds N      rounds, each with every contestant in it (default 5)
   --seconds N     seconds of load for each contestant in a round, at most 15 (default 4)
   --only A,B      only these contestants
+  --features      coatcheck alone, with each feature of the hot path switched on in turn
   --beside DIR    another coatcheck working tree, measured beside this one (any number of times)
-  --write         put the table into bench/RESULTS.md
+  --write         put the table into bench/RESULTS.md (with --features: bench/RESULTS-features.md)
   --help
 `
 
@@ -18,6 +19,7 @@ export interface Options {
   readonly only: readonly string[] | undefined
   /** Folders of other coatchecks to compare with. */
   readonly beside: readonly string[]
+  readonly features: boolean
   readonly write: boolean
 }
 
@@ -33,6 +35,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
       seconds: { type: 'string', default: '4' },
       only: { type: 'string' },
       beside: { type: 'string', multiple: true, default: [] },
+      features: { type: 'boolean', default: false },
       write: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -43,6 +46,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
     seconds: whole('seconds', values.seconds, 1, mostSeconds),
     only: values.only?.split(',').map((name) => name.trim()),
     beside: values.beside,
+    features: values.features,
     write: values.write,
   }
 }

@@ -21,7 +21,8 @@ export interface Results {
 
 /** Where neither git nor the linter looks. */
 const jsonFile = new URL('../../node_modules/.cache/coatcheck-bench/latest.json', import.meta.url)
-const markdownFile = new URL('../RESULTS.md', import.meta.url)
+const markdownFile = ({ features }: Options) =>
+  new URL(features ? '../RESULTS-features.md' : '../RESULTS.md', import.meta.url)
 const markers = ['<!-- results -->', '<!-- /results -->'] as const
 
 /** Writes everything that was measured; returns where. */
@@ -33,12 +34,13 @@ export async function writeJson(results: Results): Promise<string> {
 
 /** Replaces the result that RESULTS.md shows. */
 export async function writeMarkdown(results: Results): Promise<void> {
-  const text = await readFile(markdownFile, 'utf8')
+  const file = markdownFile(results.options)
+  const text = await readFile(file, 'utf8')
   const from = text.indexOf(markers[0])
   const to = text.indexOf(markers[1])
   if (from === -1 || to < from) throw new Error(`RESULTS.md has no place between ${markers.join(' and ')}`)
   const head = text.slice(0, from + markers[0].length)
-  await writeFile(markdownFile, `${head}\n${notes(results)}\n${text.slice(to)}`)
+  await writeFile(file, `${head}\n${notes(results)}\n${text.slice(to)}`)
 }
 
 /** What a reader needs with the table: where, how often, and what was going on besides. */

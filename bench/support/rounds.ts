@@ -69,7 +69,7 @@ async function runOnce(
     const { signInUrl, pid } = running
     // Begun just now, so that nobody has reason to renew the session while it is measured.
     const cookie = signInUrl === undefined ? idleCookie : await signIn(signInUrl)
-    const verified = await verify(setting, cookie, signInUrl !== undefined)
+    const verified = await verify(setting, cookie, signInUrl !== undefined, contestant.scheme)
     await load(`${setting.url}/api/data`, cookie, warmUp)
     return { ...verified, sample: await measure(round, pid, setting.url, cookie, seconds, setting.upstream) }
   } catch (error) {

@@ -18,6 +18,7 @@ export async function verify(
   { url, upstream, authorizationServer, client, accessToken }: Setting,
   cookie: string,
   needsSession: boolean,
+  scheme = 'Bearer',
 ): Promise<Verified> {
   const call = (path: string, headers: Record<string, string>): Promise<Answer> =>
     get(new URL(path, url), { ...pageHeaders, ...headers })
@@ -28,8 +29,8 @@ export async function verify(
 
   const [authorization = '', cookies = ''] = (await call('/api/headers', { Cookie: cookie })).body.split('\n')
   demand(cookies === '', 'lets cookies through to the upstream')
-  demand(authorization.startsWith('Bearer '), 'sends the upstream no bearer token')
-  const token = authorization.slice('Bearer '.length)
+  demand(authorization.startsWith(`${scheme} `), `sends the upstream no ${scheme} token`)
+  const token = authorization.slice(scheme.length + 1)
   const claims = await authorizationServer.verify(token)
   if (needsSession) {
     demand(claims.client_id === client.id, "sends the upstream somebody else's token")
