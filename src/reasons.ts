@@ -33,7 +33,8 @@ export const reasons = {
     'The session cookie cannot be opened: tampered with, cut, mixed from two sessions, or made for another purpose or site.',
   session_key_unknown: 'The session cookie was sealed with a key that is not in session.keys any more.',
   session_idle: 'No API call came within session.idleTimeout.',
-  session_too_old: 'session.absoluteTimeout has passed since sign-in.',
+  session_too_old:
+    'session.absoluteTimeout has passed since sign-in, or the provider set an earlier end (session_expiry).',
   session_ended:
     'The session was ended (sign-out, or the authorization server ended it) and the cookie is a copy from before.',
   session_replaced: 'The user signed in again in the same browser.',
@@ -88,6 +89,7 @@ export const reasons = {
   unreachable: 'No connection could be made, or it broke.',
   refresh_token_absent: 'The access token is over and the authorization server gave no refresh token.',
   refresh_token_spent: 'This refresh token was found dead a moment ago.',
+  refresh_token_over: 'The authorization server had said how long the refresh token lives, and that is over.',
   refresh_backing_off: 'A refresh failed a moment ago; the next try comes shortly.',
   // Upstreams
   upstream_reset: 'The upstream closed or reset the connection.',

@@ -73,6 +73,9 @@ export function createGrants(
       const { refreshing, idTokens } = await server()
       const proof = await proofWith(refreshing, tokens.key)
       const sentAt = platform.now()
+      if (sentAt >= (tokens.refreshUntil ?? Number.POSITIVE_INFINITY)) {
+        throw new CoatcheckError('session_expired', 'refresh_token_over')
+      }
       const response = await client
         .refreshTokenGrant(refreshing, tokens.refreshToken ?? '', paramsOf(api ?? {}), proof)
         .catch((error) => {

@@ -92,7 +92,7 @@ export function createRelyingParty(
     accessToken: string,
     { nonce, acrValues, maxAge, key }: LoginTransaction,
   ): Promise<Omit<SignIn, 'tokens' | 'beganAt'>> {
-    const { acr, auth_time, sid } = identity
+    const { acr, auth_time, sid, session_expiry: expiry } = identity
     if (acrValues !== undefined && !acrValues.split(' ').includes(String(acr))) {
       throw new CoatcheckError('login_failed', 'acr_not_satisfied')
     }
@@ -107,6 +107,7 @@ export function createRelyingParty(
       acr: typeof acr === 'string' ? acr : undefined,
       authTime: typeof auth_time === 'number' ? auth_time : undefined,
       askedMaxAge: maxAge,
+      endsBy: typeof expiry === 'number' ? expiry * 1_000 : undefined,
     }
   }
 

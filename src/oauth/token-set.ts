@@ -25,6 +25,8 @@ export interface TokenSet extends AccessToken {
   readonly refreshToken?: string | undefined
   /** Kept only as `id_token_hint` for the sign-out (OpenID Connect RP-Initiated Logout 1.0, section 2). */
   readonly idToken?: string | undefined
+  /** When the refresh token is over, if the server said; milliseconds since 1970. */
+  readonly refreshUntil?: number | undefined
 }
 
 /** For which API a token is, as a token request says it. */
@@ -45,6 +47,9 @@ export interface TokenResponse {
   readonly scope?: string | undefined
   /** Seconds. */
   readonly expires_in?: number | undefined
+  /** Seconds until the refresh token is over, as some servers say it; 0 means never. */
+  readonly refresh_expires_in?: unknown
+  readonly refresh_token_expires_in?: unknown
 }
 
 /** Lifetime assumed of an access token that does not say, in milliseconds. */
@@ -76,6 +81,7 @@ export function tokenSet(
     expiresAt: Math.floor(sentAt + lifetime),
     refreshAt: Math.floor(sentAt + lifetime - before),
     key: previous.key,
+    refreshUntil: refreshEndOf(response, sentAt),
   }
 }
 
@@ -87,6 +93,15 @@ function lifetimeOf({ expires_in, access_token }: TokenResponse, sentAt: number)
     if (typeof exp === 'number' && exp * 1_000 > sentAt) return exp * 1_000 - sentAt
   }
   return assumedLifetime
+}
+
+/** A minute is added: it is a hint, and clocks differ. */
+function refreshEndOf(
+  { refresh_token_expires_in, refresh_expires_in }: TokenResponse,
+  sentAt: number,
+): number | undefined {
+  const seconds = refresh_token_expires_in ?? refresh_expires_in
+  return typeof seconds === 'number' && seconds > 0 ? sentAt + (seconds + 60) * 1_000 : undefined
 }
 
 /** The claims of a JWT as they stand there, unverified; `undefined` for anything else. */

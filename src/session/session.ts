@@ -71,6 +71,8 @@ export interface SignIn extends Omit<Holding, 'id' | 'generation'> {
    * while the authorization server is still answering.
    */
   readonly beganAt: number
+  /** When the provider wants it over at the latest (`session_expiry` of the ID token), milliseconds since 1970. */
+  readonly endsBy?: number | undefined
 }
 
 export type OpenedSession =

@@ -1,5 +1,6 @@
 // A session as a browser holds it: from cookies to a session and back. Created, opened, kept alive, ended.
 import type { Config } from '../config.ts'
+import { CoatcheckError } from '../errors.ts'
 import type { TokenSet } from '../oauth/token-set.ts'
 import type { Cookies } from './cookies.ts'
 import type { Endings } from './endings.ts'
@@ -115,10 +116,11 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
   return {
     open: createOpening(config, parts),
 
-    async create({ beganAt: createdAt, ...signIn }) {
+    async create({ beganAt: createdAt, endsBy = Number.POSITIVE_INFINITY, ...signIn }) {
       const id = randomText(18)
       const half = randomText(16)
-      const endsAt = createdAt + absoluteTimeout
+      const endsAt = Math.min(createdAt + absoluteTimeout, endsBy)
+      if (endsAt <= now()) throw new CoatcheckError('login_failed', 'id_token_time')
       const holding: Holding = { id, generation: 1, ...signIn }
       const { family, marks } = await names.of(holding)
       const ticketSeal = await sealTicket({ id, half, createdAt, seenAt: createdAt }, endsAt)

@@ -72,3 +72,27 @@ describe('/auth/session', () => {
     await expect.poll(async () => (await browser.fetch('/api/orders')).status, { timeout: 3_000 }).toBe(401)
   })
 })
+
+describe('an end that the provider sets (session_expiry of the ID token)', () => {
+  const withExpiry = async (seconds: number) => {
+    const world = await startWorld()
+    world.as.behaviour.idToken = (claims) => {
+      claims.session_expiry = Math.floor(Date.now() / 1_000) + seconds
+    }
+    const browser = world.browser()
+    return { world, browser, back: await browser.signIn() }
+  }
+
+  test('bounds the session', async () => {
+    const { browser } = await withExpiry(600)
+    const { session } = (await browser.fetch('/auth/session')).json()
+    expect(session.absoluteExpiresIn).toBeLessThanOrEqual(600)
+    expect(session.expiresIn).toBeLessThanOrEqual(600)
+  })
+
+  test('that is over already signs nobody in', async () => {
+    const { browser, back } = await withExpiry(-1)
+    expect(back.status).toBe(400)
+    expect((await browser.fetch('/auth/session')).json()).toEqual({ authenticated: false })
+  })
+})
