@@ -68,7 +68,7 @@ export interface LogPage {
 
 /** The right to be the only one, for a while. */
 export interface Lease {
-  /** Grows with every lease of the same key: a later holder has a larger one. */
+  /** Grows with every lease of the same key: by it the store tells a holder from those before and after. */
   readonly fence: number
   /** Holds on for another `ttl`. `false` when the lease was lost in the meantime. */
   renew(ttl: number): Promise<boolean>

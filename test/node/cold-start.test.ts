@@ -38,7 +38,12 @@ test('no request waits for the log where it was read before the first', async ()
   await browser.signIn()
   let reads = 0
   const { as, api, store } = first
-  const faults = () => ({ since: (log: string, cursor: string) => (reads++, store.since(log, cursor)) })
+  const faults = () => ({
+    since(log: string, cursor: string) {
+      reads++
+      return store.since(log, cursor)
+    },
+  })
   const second = await startWithStore({ as, api, store, faults }, first.config)
   await second.coatcheck.warmUp()
   const before = reads
