@@ -102,6 +102,8 @@ export function createRedemption(
       const mayBeBeaten = over && told.reason !== 'session_ended'
       const other = mayBeBeaten ? await successors.recall(session, key) : undefined
       if (other) return other
+      // Of a response that was refused before it was read, the old tokens are the only way to withdraw the new.
+      if (told.reason === 'identity_changed') waitUntil(relyingParty.revoke(session.holding.tokens).catch(() => {}))
       // What is refused for one API says nothing of the refresh token. Whoever cannot be told tries for themselves.
       const isOfApi = told.code === 'forbidden' || told.code === 'insufficient_scope'
       if (!isOfApi) await successors.mark(key, over ? 'dead' : told.reason).catch(() => {})
@@ -140,7 +142,12 @@ export function createRedemption(
       if (!(error instanceof CoatcheckError) || error.code !== 'store_unavailable') throw error
       // The old token is spent, so these must not be lost: this instance goes on with them, others are told when it can.
       // Until then the lease is kept, or the next of them would spend the old token again.
-      held.until(successors.enterLater(session, key, renewed, unasked))
+      const later = successors.enterLater(session, key, renewed, unasked).then(async (isOver) => {
+        if (!isOver) return
+        withdraw()
+        await sessions.end(session)
+      })
+      held.until(later)
       return renewed
     }
     withdraw()

@@ -76,7 +76,7 @@ export function createRelyingParty(
   const redirectUri = config.publicUrl + callbackPath
   const { timeout, lead } = config.refresh
   const server = discovered(provider, timeout, platform)
-  const tokenGrants = createGrants(provider, server, lead, platform)
+  const tokenGrants = createGrants(provider, server, lead, { now: platform.now, withdraw })
   /** What APIs the user's tokens will be asked for: consent is asked for all at once (RFC 8707, section 2.1). */
   const resources = resourcesOf(config.routes)
   const usualScope = scopesOf(provider.scope, config.routes)
@@ -161,6 +161,11 @@ export function createRelyingParty(
     }
   }
 
+  /** Nobody will ever use these tokens, and nobody waits until they are revoked. */
+  function withdraw(tokens: TokenSet): void {
+    platform.waitUntil(revoke(tokens).catch(() => {}))
+  }
+
   return {
     provider,
     callbackPath,
@@ -214,8 +219,7 @@ export function createRelyingParty(
           const who = await identified(authorizationServer, identity, accessToken, transaction)
           return { ...who, refusedScope: refusedScope.length > 0 ? refusedScope : undefined, tokens, beganAt: sentAt }
         } catch (error) {
-          // Nobody will ever use these tokens.
-          platform.waitUntil(revoke(tokens).catch(() => {}))
+          withdraw(tokens)
           throw error
         }
       } catch (error) {
