@@ -39,13 +39,19 @@ export function createBackchannelLogout(parts: BackchannelLogoutParts): (c: Cont
     return { isNew: false, since: Math.min(time, ...times.flatMap((one) => (one === undefined ? [] : Number(one)))) }
   }
 
+  /** A session is the smaller thing: with both, only it ends (section 2.7), or the user's of which no `sid` is known. */
+  async function marksOf(issuer: string, sid: string | undefined, subject = ''): Promise<readonly string[]> {
+    if (sid === undefined) return names.user(issuer, subject)
+    const named = await names.providerSession(issuer, sid)
+    return subject === '' ? named : [...named, ...(await names.nameless(issuer, subject))]
+  }
+
   async function end(c: Context): Promise<void> {
     const token = await logoutTokenOf(c, platform)
     const relyingParty = byIssuer.get(claimedIssuer(token) ?? '')
     if (!relyingParty) throw new CoatcheckError('bad_request', 'logout_token_malformed')
     const { issuer, sid, subject, jti, expiresAt } = await relyingParty.logoutToken(token)
-    // A session is the smaller thing: with both, only it ends (section 2.7).
-    const marks = sid === undefined ? await names.user(issuer, subject ?? '') : await names.providerSession(issuer, sid)
+    const marks = await marksOf(issuer, sid, subject)
     const { isNew, since } = await noted(issuer, jti, expiresAt).catch(async (error) => {
       // Perhaps it was noted, and only the answer was lost. Then the next try is no news to anybody.
       await sessions.endByName(marks).catch(() => {})

@@ -20,6 +20,8 @@ export interface Names {
   user(issuer: string, subject: string): Promise<readonly string[]>
   /** Names of a session at an authorization server: its issuer and `sid`. */
   providerSession(issuer: string, sid: string): Promise<readonly string[]>
+  /** Names of those sessions of a user for which the authorization server gave no `sid`. */
+  nameless(issuer: string, subject: string): Promise<readonly string[]>
   /** Names everything anew, because the session keys are others. */
   reload(): void
 }
@@ -46,6 +48,7 @@ export function createNames(sealer: Sealer): Names {
     of: (holding) => known.get(holding) ?? name(holding),
     user: (issuer, subject) => hashed('u', JSON.stringify([issuer, subject])),
     providerSession: (issuer, sid) => hashed('p', JSON.stringify([issuer, sid])),
+    nameless: (issuer, subject) => hashed('n', JSON.stringify([issuer, subject])),
     reload() {
       known = new WeakMap()
     },
@@ -55,7 +58,10 @@ export function createNames(sealer: Sealer): Names {
     const into = known
     const { id, issuer, subject, providerSession } = holding
     const family = await names.family(id)
-    const atProvider = providerSession === undefined ? [] : await names.providerSession(issuer, providerSession)
+    const atProvider =
+      providerSession === undefined
+        ? await names.nameless(issuer, subject)
+        : await names.providerSession(issuer, providerSession)
     const made = { family, marks: [family, ...atProvider, ...(await names.user(issuer, subject))] }
     into.set(holding, made)
     return made
