@@ -19,6 +19,8 @@ export interface BackchannelLogoutParts {
 
 /** Longest body that is read. Bytes. */
 const longestBody = 32_768
+/** How long it may take to arrive. Milliseconds. */
+const bodyTime = 10_000
 
 /** `POST /auth/backchannel-logout`: a call from server to server, without cookies, proven by the token alone. */
 export function createBackchannelLogout(parts: BackchannelLogoutParts): (c: Context) => Promise<Response> {
@@ -93,10 +95,24 @@ async function logoutTokenOf(c: Context, { exchange }: Pick<Platform, 'exchange'
 
 async function bounded(body: ReadableStream<Uint8Array> | null): Promise<string> {
   const decoder = new TextDecoder()
+  const reader = body?.getReader()
+  const tooMuch = new CoatcheckError('bad_request', 'logout_token_malformed')
   let text = ''
-  for await (const chunk of body ?? []) {
-    text += decoder.decode(chunk, { stream: true })
-    if (text.length > longestBody) throw new CoatcheckError('bad_request', 'logout_token_malformed')
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(tooMuch), bodyTime)
+  })
+  try {
+    for (;;) {
+      const piece = await Promise.race([reader?.read(), late])
+      if (piece === undefined || piece.done) return text
+      text += decoder.decode(piece.value, { stream: true })
+      if (text.length > longestBody) throw tooMuch
+    }
+  } catch (error) {
+    void reader?.cancel().catch(() => {})
+    throw error
+  } finally {
+    clearTimeout(timer)
   }
-  return text
 }
