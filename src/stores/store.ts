@@ -45,7 +45,8 @@ export interface Store {
 
   /**
    * The entries of a log after `cursor`, oldest first and at most a thousand at a time, with the cursor to go on from.
-   * `''` begins with the oldest that is not forgotten. No entry is passed over, however many write at once.
+   * `''` begins with the oldest that is not forgotten. No entry is passed over, however many write at once; after a store
+   * was replaced by a copy of it, entries may come again.
    */
   since(log: string, cursor: string): Promise<LogPage>
 
