@@ -497,7 +497,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R149: {
     requirement:
-      'Ends the one session that `sid` names, or all sessions of the user at that issuer when there is only `sub`',
+      'Ends the one session that `sid` names (and with `sub` those of the user for which there is no `sid`), or all sessions of the user at that issuer when there is only `sub`',
     source: backChannelLogout('2.7'),
   },
   R150: {

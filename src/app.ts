@@ -20,6 +20,7 @@ import { createCredentials } from './oauth/credentials.ts'
 import { createDpop } from './oauth/dpop.ts'
 import { createRefresher } from './oauth/refresh.ts'
 import { createRelyingParty } from './oauth/relying-party.ts'
+import { createSignOut } from './oauth/sign-out.ts'
 import { errorPage, popupPage } from './pages.ts'
 import { type Exchange, headerText, type Platform } from './platform.ts'
 import { createCookies } from './session/cookies.ts'
@@ -101,6 +102,7 @@ export function createCoatcheck(
   )
   const breakers = createBreakers(now)
   const refresher = createRefresher(config, { sessions, relyingParties, breakers, platform: shared })
+  const signOut = createSignOut({ sessions, refresher, relyingParties, platform })
   const apiTokens = createApiTokens(config, { sealer, refresher, relyingParties, breakers, platform: shared })
   const credentials = createCredentials(refresher, apiTokens)
   const answerCookies = createAnswerCookies(sessions, refresher, shared)
@@ -127,14 +129,14 @@ export function createCoatcheck(
     sealer,
     cookies,
     sessions,
-    refresher,
+    signOut,
     directory,
     scopes,
   })
   const initiateLogin = createInitiateLogin({ config, platform })
   const session = createSessionEndpoints({ config, platform, sessions })
-  const logout = createLogout({ config, platform: shared, relyingParties, cookies, sessions, refresher })
-  const ownSessions = createSessionsEndpoints({ config, platform, sessions, directory })
+  const logout = createLogout({ config, platform: shared, relyingParties, cookies, sessions, signOut })
+  const ownSessions = createSessionsEndpoints({ config, platform, sessions, signOut, directory })
   const backchannelLogout = createBackchannelLogout({ platform: shared, relyingParties, sessions, names, sealer })
   const spa = createSpa(config, platform)
 

@@ -19,6 +19,8 @@ export interface BackchannelLogoutParts {
 
 /** Longest body that is read. Bytes. */
 const longestBody = 32_768
+/** How long it may take to arrive. Milliseconds. */
+const bodyTime = 10_000
 
 /** `POST /auth/backchannel-logout`: a call from server to server, without cookies, proven by the token alone. */
 export function createBackchannelLogout(parts: BackchannelLogoutParts): (c: Context) => Promise<Response> {
@@ -39,13 +41,19 @@ export function createBackchannelLogout(parts: BackchannelLogoutParts): (c: Cont
     return { isNew: false, since: Math.min(time, ...times.flatMap((one) => (one === undefined ? [] : Number(one)))) }
   }
 
+  /** A session is the smaller thing: with both, only it ends (section 2.7), or the user's of which no `sid` is known. */
+  async function marksOf(issuer: string, sid: string | undefined, subject = ''): Promise<readonly string[]> {
+    if (sid === undefined) return names.user(issuer, subject)
+    const named = await names.providerSession(issuer, sid)
+    return subject === '' ? named : [...named, ...(await names.nameless(issuer, subject))]
+  }
+
   async function end(c: Context): Promise<void> {
     const token = await logoutTokenOf(c, platform)
     const relyingParty = byIssuer.get(claimedIssuer(token) ?? '')
     if (!relyingParty) throw new CoatcheckError('bad_request', 'logout_token_malformed')
     const { issuer, sid, subject, jti, expiresAt } = await relyingParty.logoutToken(token)
-    // A session is the smaller thing: with both, only it ends (section 2.7).
-    const marks = sid === undefined ? await names.user(issuer, subject ?? '') : await names.providerSession(issuer, sid)
+    const marks = await marksOf(issuer, sid, subject)
     const { isNew, since } = await noted(issuer, jti, expiresAt).catch(async (error) => {
       // Perhaps it was noted, and only the answer was lost. Then the next try is no news to anybody.
       await sessions.endByName(marks).catch(() => {})
@@ -87,10 +95,24 @@ async function logoutTokenOf(c: Context, { exchange }: Pick<Platform, 'exchange'
 
 async function bounded(body: ReadableStream<Uint8Array> | null): Promise<string> {
   const decoder = new TextDecoder()
+  const reader = body?.getReader()
+  const tooMuch = new CoatcheckError('bad_request', 'logout_token_malformed')
   let text = ''
-  for await (const chunk of body ?? []) {
-    text += decoder.decode(chunk, { stream: true })
-    if (text.length > longestBody) throw new CoatcheckError('bad_request', 'logout_token_malformed')
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(tooMuch), bodyTime)
+  })
+  try {
+    for (;;) {
+      const piece = await Promise.race([reader?.read(), late])
+      if (piece === undefined || piece.done) return text
+      text += decoder.decode(piece.value, { stream: true })
+      if (text.length > longestBody) throw tooMuch
+    }
+  } catch (error) {
+    void reader?.cancel().catch(() => {})
+    throw error
+  } finally {
+    clearTimeout(timer)
   }
-  return text
 }

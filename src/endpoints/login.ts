@@ -5,8 +5,8 @@ import type { Config } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
 import type { LoginHints, LoginTransaction } from '../oauth/authorization-request.ts'
 import type { AuthorizationResponse } from '../oauth/authorization-response.ts'
-import type { Refresher } from '../oauth/refresh.ts'
 import type { RelyingParty } from '../oauth/relying-party.ts'
+import type { SignOut } from '../oauth/sign-out.ts'
 import { chooseProviderPage, confirmLoginPage, loginLoopPage, staleLoginPage } from '../pages.ts'
 import { type HeaderRecord, headerText, type Platform } from '../platform.ts'
 import type { Reason } from '../reasons.ts'
@@ -51,7 +51,7 @@ export interface LoginParts {
   sealer: Sealer
   cookies: Cookies
   sessions: Sessions
-  refresher: Refresher
+  signOut: SignOut
   directory: Directory
   /** Scopes that a page may ask for besides the usual ones. */
   scopes: ReadonlySet<string>
@@ -65,7 +65,7 @@ export interface LoginEndpoints {
 }
 
 export function createLogin(parts: LoginParts): LoginEndpoints {
-  const { config, platform, relyingParties, sealer, cookies, sessions, refresher, directory, scopes } = parts
+  const { config, platform, relyingParties, sealer, cookies, sessions, signOut, directory, scopes } = parts
   const { now, log, store } = platform
 
   async function readLogins(cookieHeader: string | undefined): Promise<PendingLogin[]> {
@@ -256,13 +256,10 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
   /** The session from before the login is over, wherever its cookie was copied to (ASVS 7.2.4). */
   async function replaceSession(login: PendingLogin, cookie: string | undefined): Promise<void> {
     const { session } = await sessions.open(cookie)
-    if (session) await sessions.end(session, () => refresher.bringUpToDate(session))
-    if (login.replaces !== undefined && login.replaces !== session?.id) await sessions.endById(login.replaces)
-    for (const id of new Set([login.replaces, session?.id])) {
-      if (id !== undefined) log({ event: 'session.ended', session: id, reason: 'session_replaced' })
-    }
-    const previous = session && relyingParties.get(session.holding.provider)
-    if (previous) platform.waitUntil(previous.revoke(session.holding.tokens).catch(() => {}))
+    if (session) await signOut(session, 'session_replaced')
+    if (login.replaces === undefined || login.replaces === session?.id) return
+    await sessions.endById(login.replaces)
+    log({ event: 'session.ended', session: login.replaces, reason: 'session_replaced' })
   }
 
   /** A callback that must not sign anybody in: whoever is signed in goes on, anybody else may start again. */

@@ -2,9 +2,8 @@
 import type { Context } from 'hono'
 import { jsonResponse, seeOther } from '../answers.ts'
 import type { Config } from '../config.ts'
-import { CoatcheckError } from '../errors.ts'
-import type { Refresher } from '../oauth/refresh.ts'
 import type { RelyingParty } from '../oauth/relying-party.ts'
+import type { SignOut } from '../oauth/sign-out.ts'
 import { headerText, type Platform } from '../platform.ts'
 import { requireSameOrigin } from '../security.ts'
 import type { Cookies } from '../session/cookies.ts'
@@ -24,7 +23,7 @@ export interface LogoutParts {
   relyingParties: ReadonlyMap<string, RelyingParty>
   cookies: Cookies
   sessions: Sessions
-  refresher: Refresher
+  signOut: SignOut
 }
 
 export interface LogoutEndpoints {
@@ -35,7 +34,7 @@ export interface LogoutEndpoints {
 }
 
 export function createLogout(parts: LogoutParts): LogoutEndpoints {
-  const { config, platform, relyingParties, cookies, sessions, refresher } = parts
+  const { config, platform, relyingParties, cookies, sessions, signOut } = parts
   const { log, store, waitUntil } = platform
 
   /** `fallback` when `work` takes longer than our patience or fails; `work` goes on. */
@@ -46,13 +45,6 @@ export function createLogout(parts: LogoutParts): LogoutEndpoints {
       timer = setTimeout(() => resolve(fallback), patience)
     })
     return Promise.race([work.catch(() => fallback), late]).finally(() => clearTimeout(timer))
-  }
-
-  async function revoke(relyingParty: RelyingParty, session: Session): Promise<void> {
-    await relyingParty.revoke(session.holding.tokens).catch((error: unknown) => {
-      const reason = error instanceof CoatcheckError ? error.reason : 'unexpected'
-      log({ event: 'revocation.failed', provider: relyingParty.provider.id, reason })
-    })
   }
 
   async function endSessionUrl(relyingParty: RelyingParty, session: Session): Promise<string> {
@@ -69,22 +61,17 @@ export function createLogout(parts: LogoutParts): LogoutEndpoints {
       requireSameOrigin(headers, config.publicUrl, 'fetch-metadata')
       // Signing out works while the store is away, as far as it can.
       const { session, refusal } = await sessions.open(headerText(headers, 'cookie'), 'unsure')
-      // The cookie may be from before a refresh; what must be revoked is what came after it.
-      const upToDate = () => (session ? refresher.bringUpToDate(session) : Promise.resolve())
       if (refusal?.id !== undefined) await sessions.endById(refusal.id).catch(() => {})
-      const ended = session ? await sessions.end(session, upToDate) : refusal.setCookie
-      const setCookie = [...ended, cookies.clearLogin()]
+      const ended = session ? await signOut(session, 'logged_out') : { setCookie: refusal.setCookie }
+      const setCookie = [...ended.setCookie, cookies.clearLogin()]
       let logoutUrl = config.logout.returnTo
-      if (session) {
-        log({ event: 'session.ended', session: session.id, reason: 'logged_out' })
-        const relyingParty = relyingParties.get(session.holding.provider)
-        if (relyingParty) {
-          const [url] = await Promise.all([
-            bounded(endSessionUrl(relyingParty, session), logoutUrl),
-            bounded(revoke(relyingParty, session), undefined),
-          ])
-          logoutUrl = url
-        }
+      const relyingParty = session && relyingParties.get(session.holding.provider)
+      if (relyingParty && 'revoked' in ended) {
+        const [url] = await Promise.all([
+          bounded(endSessionUrl(relyingParty, session), logoutUrl),
+          bounded(ended.revoked, undefined),
+        ])
+        logoutUrl = url
       }
       const wantsJson = /\bapplication\/json\b/i.test(headerText(headers, 'accept') ?? '')
       if (!wantsJson) return seeOther(logoutUrl, setCookie)

@@ -3,6 +3,7 @@ import type { Context } from 'hono'
 import { jsonResponse } from '../answers.ts'
 import type { Config } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
+import type { SignOut } from '../oauth/sign-out.ts'
 import { headerText, type Platform } from '../platform.ts'
 import { requireSameOrigin } from '../security.ts'
 import type { Directory } from '../session/directory.ts'
@@ -15,6 +16,7 @@ export interface SessionsEndpointsParts {
   config: Pick<Config, 'publicUrl'>
   platform: Pick<Platform, 'exchange' | 'log'>
   sessions: Sessions
+  signOut: SignOut
   directory: Directory
 }
 
@@ -28,7 +30,7 @@ export interface SessionsEndpoints {
 }
 
 export function createSessionsEndpoints(parts: SessionsEndpointsParts): SessionsEndpoints {
-  const { config, platform, sessions, directory } = parts
+  const { config, platform, sessions, signOut, directory } = parts
   const { log } = platform
 
   async function required(c: Context): Promise<Session> {
@@ -49,8 +51,8 @@ export function createSessionsEndpoints(parts: SessionsEndpointsParts): Sessions
       const session = await required(c)
       const id = c.req.param('id') ?? ''
       if (id === session.id) {
-        log({ event: 'session.ended', session: id, reason: 'ended_by_user' })
-        return jsonResponse({}, await sessions.end(session))
+        const { setCookie } = await signOut(session, 'ended_by_user')
+        return jsonResponse({}, setCookie)
       }
       // A session of somebody else is none at all.
       if (!(await directory.find(session, id))) throw new CoatcheckError('not_found', 'session_unknown')
@@ -62,8 +64,8 @@ export function createSessionsEndpoints(parts: SessionsEndpointsParts): Sessions
     async endAll(c) {
       const session = await required(c)
       await sessions.endUser(session)
-      log({ event: 'session.ended', session: session.id, reason: 'ended_everywhere' })
-      return jsonResponse({}, await sessions.end(session))
+      const { setCookie } = await signOut(session, 'ended_everywhere')
+      return jsonResponse({}, setCookie)
     },
   }
 }

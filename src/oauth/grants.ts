@@ -51,7 +51,7 @@ export function createGrants(
   provider: ProviderConfig,
   server: () => Promise<AuthorizationServer>,
   lead: number,
-  platform: Pick<Platform, 'now'>,
+  platform: Pick<Platform, 'now'> & { withdraw: (tokens: TokenSet) => void },
 ): Grants {
   const { issuer, clientId } = provider
 
@@ -94,6 +94,7 @@ export function createGrants(
         // The refresh token is spent by now: what may be right by tomorrow must not lose its successor. What the token says
         // of itself is enough to disbelieve it, though not to believe it.
         if (!mayPass(error) || contradicts(idToken ?? '', expected)) {
+          platform.withdraw(tokenSet(response, sentAt, lead, tokens))
           throw new CoatcheckError('session_expired', 'identity_changed', {}, error)
         }
         idToken = undefined

@@ -61,7 +61,7 @@ export async function verifiedLogoutToken(
     sid: sid as string | undefined,
     subject: sub,
     jti,
-    expiresAt: (Math.max(exp, iat + oldest) + skew) * 1_000,
+    expiresAt: (Math.min(exp, iat + oldest) + skew) * 1_000,
   }
 }
 

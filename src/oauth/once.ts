@@ -5,9 +5,17 @@ import { unavailable } from './authorization-server-fetch.ts'
 
 /** The lease while the work is done. It is renewed until the work is over, however long that takes. */
 export interface Held {
+  /**
+   * Whether it is held still, and for long enough to go on: a process may have been stopped for longer than it lasts.
+   * While the store is away it is held for as long as it was last taken for. Never rejects.
+   */
+  check(): Promise<boolean>
   /** Holds on to it beyond the work, until this settles. */
   until(settled: Promise<void>): void
 }
+
+/** What work comes to that found its lease lost: somebody else is at it by now, or has done it. */
+export const lost = Symbol('lost')
 
 /** Work that must not be done twice at once. */
 export interface Exclusive<T> {
@@ -15,7 +23,7 @@ export interface Exclusive<T> {
   readonly key: string
   /** What came of the work, if somebody has done it. */
   find(): Promise<T | undefined>
-  work(held: Held): Promise<T>
+  work(held: Held): Promise<T | typeof lost>
 }
 
 /** Takes turns, for work that takes about `timeout` milliseconds at most. */
@@ -52,10 +60,21 @@ export function createOnce(
     }
   }
 
-  async function turn<T>(lease: Lease, { find, work }: Exclusive<T>): Promise<T> {
+  async function turn<T>(lease: Lease, takenAt: number, { find, work }: Exclusive<T>): Promise<T | typeof lost> {
     const release = () => lease.release().catch(() => {})
+    let heldUntil = takenAt + leaseTime
     let beyond: Promise<void> | undefined
     const held: Held = {
+      async check() {
+        const time = now()
+        try {
+          if (!(await lease.renew(leaseTime))) return false
+          heldUntil = time + leaseTime
+          return true
+        } catch {
+          return now() < heldUntil
+        }
+      },
       until(settled) {
         beyond = settled
       },
@@ -75,9 +94,11 @@ export function createOnce(
     for (;;) {
       const known = await exclusive.find()
       if (known !== undefined) return known
+      const time = now()
       const lease = await store.lease(exclusive.key, leaseTime)
-      if (lease) return turn(lease, exclusive)
-      await store.changed(exclusive.key, Math.min(deadline - now(), lookAgain))
+      const outcome = lease ? await turn(lease, time, exclusive) : lost
+      if (outcome !== lost) return outcome
+      if (!lease) await store.changed(exclusive.key, Math.min(deadline - now(), lookAgain))
       if (now() >= deadline) throw unavailable('timeout')
     }
   }

@@ -6,7 +6,7 @@ import type { RenewedHolding, Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 import type { Breakers } from './breaker.ts'
-import { createOnce, type Held } from './once.ts'
+import { createOnce, type Held, lost } from './once.ts'
 import type { RelyingParty } from './relying-party.ts'
 import { createSuccessors } from './successors.ts'
 import type { AccessToken, Api, TokenSet } from './token-set.ts'
@@ -77,12 +77,13 @@ export function createRedemption(
   const successors = createSuccessors(replayWindow, { sessions, platform })
 
   /** Never bound to the browser's connection: the token is gone either way. */
-  async function redeem(turn: Turn): Promise<Outcome> {
-    const { session, key, wanted } = turn
+  async function redeem(turn: Turn): Promise<Outcome | typeof lost> {
+    const { session, key, wanted, held } = turn
     const { provider } = session.holding
     const relyingParty = relyingParties.get(provider)
     if (!relyingParty) throw new CoatcheckError('reauth_required', 'provider_unknown')
     const about = { provider, session: session.id }
+    if (!(await held.check())) return lost
     const startedAt = now()
     try {
       const tokens = await breakers.run(provider, () => relyingParty.refresh(session.holding, wanted?.api))
@@ -92,14 +93,19 @@ export function createRedemption(
       return outcome
     } catch (error) {
       const told = error instanceof CoatcheckError ? error : unavailable('unexpected', error)
-      const over = told.code === 'session_expired'
       // Nothing was tried: others need not hear of it.
       if (told.reason === 'refresh_backing_off') throw told
+      // The token was refused because somebody else has the lease by now, and is spending it: that decides.
+      const isLost = told.reason === 'invalid_grant' && !(await held.check())
+      const over = told.code === 'session_expired' && !isLost
       log({ event: 'refresh.failed', ...about, reason: told.reason, sessionKept: !over })
+      if (isLost) return lost
       // Somebody else may have been faster with the same token: then what they got is the truth.
       const mayBeBeaten = over && told.reason !== 'session_ended'
       const other = mayBeBeaten ? await successors.recall(session, key) : undefined
       if (other) return other
+      // Of a response that was refused before it was read, the old tokens are the only way to withdraw the new.
+      if (told.reason === 'identity_changed') waitUntil(relyingParty.revoke(session.holding.tokens).catch(() => {}))
       // What is refused for one API says nothing of the refresh token. Whoever cannot be told tries for themselves.
       const isOfApi = told.code === 'forbidden' || told.code === 'insufficient_scope'
       if (!isOfApi) await successors.mark(key, over ? 'dead' : told.reason).catch(() => {})
@@ -140,7 +146,12 @@ export function createRedemption(
       if (!(error instanceof CoatcheckError) || error.code !== 'store_unavailable') throw error
       // The old token is spent, so these must not be lost: this instance goes on with them, others are told when it can.
       // Until then the lease is kept, or the next of them would spend the old token again.
-      held.until(successors.enterLater(session, key, renewed, mayBeMissed))
+      const later = successors.enterLater(session, key, renewed, mayBeMissed).then(async (isOver) => {
+        if (!isOver) return
+        withdraw()
+        await sessions.end(session)
+      })
+      held.until(later)
       return renewed
     }
     withdraw()

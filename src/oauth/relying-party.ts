@@ -56,7 +56,7 @@ export function createRelyingParty(
   const redirectUri = config.publicUrl + callbackPath
   const { timeout, lead } = config.refresh
   const server = discovered(provider, timeout, platform)
-  const tokenGrants = createGrants(provider, server, lead, platform)
+  const tokenGrants = createGrants(provider, server, lead, { now: platform.now, withdraw })
   const requests = createAuthorizationRequests(provider, redirectUri, config.routes)
   const keptClaims = new Set([
     ...config.session.claims,
@@ -125,6 +125,11 @@ export function createRelyingParty(
     }
   }
 
+  /** Nobody will ever use these tokens, and nobody waits until they are revoked. */
+  function withdraw(tokens: TokenSet): void {
+    platform.waitUntil(revoke(tokens).catch(() => {}))
+  }
+
   return {
     provider,
     callbackPath,
@@ -172,8 +177,7 @@ export function createRelyingParty(
           const who = await identified(authorizationServer, identity, accessToken, transaction)
           return { ...who, refusedScope: refusedScope.length > 0 ? refusedScope : undefined, tokens, beganAt: sentAt }
         } catch (error) {
-          // Nobody will ever use these tokens.
-          platform.waitUntil(revoke(tokens).catch(() => {}))
+          withdraw(tokens)
           throw error
         }
       } catch (error) {

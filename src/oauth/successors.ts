@@ -22,8 +22,11 @@ export interface Successors {
    * returned instead.
    */
   enter(session: Session, key: string, renewed: RenewedHolding): Promise<RenewedHolding | undefined>
-  /** Goes on trying to write it down while the store is away, as long as anybody could ask. Never rejects. */
-  enterLater(session: Session, key: string, renewed: RenewedHolding, unasked: boolean): Promise<void>
+  /**
+   * Goes on trying to write it down while the store is away, as long as anybody could ask. Resolves with whether the session
+   * turned out to be over by then. Never rejects.
+   */
+  enterLater(session: Session, key: string, renewed: RenewedHolding, unasked: boolean): Promise<boolean>
   /** Says that the token has no successor: never, or not at the moment. */
   mark(key: string, why: 'dead' | Reason): Promise<void>
 }
@@ -86,12 +89,15 @@ export function createSuccessors(
       const deadline = now() + replayWindow
       for (let pause = 250; now() < deadline; pause = Math.min(pause * 2, 5_000)) {
         await new Promise((resolve) => setTimeout(resolve, pause))
-        const told = await tellAgain(session, key, renewed, unasked).then(
-          () => true,
-          () => false,
-        )
-        if (told) return
+        try {
+          await tellAgain(session, key, renewed, unasked)
+          // First told, then asked: either this sees the end of the session, or who ended it saw these tokens.
+          return await sessions.isOverAnywhere(session)
+        } catch {
+          // The store is away still, or again.
+        }
       }
+      return sessions.isOver(session)
     },
 
     mark: (key, why) =>

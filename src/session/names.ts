@@ -26,6 +26,8 @@ export interface Names {
   address(address: string): Promise<string>
   /** A limit that calls are counted against, by the newest session key. */
   limit(description: string): Promise<string>
+  /** Names of those sessions of a user for which the authorization server gave no `sid`. */
+  nameless(issuer: string, subject: string): Promise<readonly string[]>
   /** Names everything anew, because the session keys are others. */
   reload(): void
 }
@@ -56,6 +58,7 @@ export function createNames(sealer: Sealer): Names {
     providerSession: (issuer, sid) => hashed('p', JSON.stringify([issuer, sid])),
     address: (address) => newest('a', address),
     limit: (description) => newest('l', description),
+    nameless: (issuer, subject) => hashed('n', JSON.stringify([issuer, subject])),
     reload() {
       known = new WeakMap()
     },
@@ -65,7 +68,10 @@ export function createNames(sealer: Sealer): Names {
     const into = known
     const { id, issuer, subject, providerSession } = holding
     const family = await names.family(id)
-    const atProvider = providerSession === undefined ? [] : await names.providerSession(issuer, providerSession)
+    const atProvider =
+      providerSession === undefined
+        ? await names.nameless(issuer, subject)
+        : await names.providerSession(issuer, providerSession)
     const user = await names.user(issuer, subject)
     const made = { family, marks: [family, ...atProvider, ...user], user: `${user[0]}` }
     into.set(holding, made)

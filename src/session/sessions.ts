@@ -219,7 +219,8 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
     endUser: async ({ holding: { issuer, subject } }) => endByName(await names.user(issuer, subject)),
     async endByName(marks, since) {
       if (since !== undefined) await endings.catchUp('now')
-      if (since === undefined || !endings.isOver(marks, since)) await endByName(marks, since)
+      const isKnown = since !== undefined && marks.every((mark) => endings.isOver([mark], since))
+      if (!isKnown) await endByName(marks, since)
     },
 
     cookiesFor({ marks, createdAt, newTicket, newHolding }) {

@@ -83,11 +83,16 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KE
 return 1
 `
 
-/** The entries of a stream after ARGV cursor that are not over, at most ARGV size, and where they end. */
+/**
+ * The entries of a stream after ARGV cursor that are not over, at most ARGV size, and where they end. Where there is no
+ * entry at the cursor any more, it begins anew: after a fail-over that lost the last entries, those of a server whose clock
+ * is behind come before what was read.
+ */
 export const since = `${microseconds}
 local size = tonumber(ARGV[2])
 local last = ARGV[1]
 local entries = {}
+if last ~= '' and #redis.call('XRANGE', KEYS[1], last, last) == 0 then last = '' end
 repeat
   local page = redis.call('XRANGE', KEYS[1], last == '' and '-' or '(' .. last, '+', 'COUNT', size)
   for _, one in ipairs(page) do

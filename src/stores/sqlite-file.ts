@@ -6,6 +6,8 @@ import type { DatabaseSync } from 'node:sqlite'
 const lockTime = 5
 /** The same while the process starts. */
 const lockTimeAtStart = 2_000
+/** After this a process that finds the file locked again and again does not start. Milliseconds. */
+const patienceAtStart = 5_000
 /** "coat": tells our files from other databases. */
 const applicationId = 0x636f6174
 const version = 1
@@ -42,7 +44,7 @@ export function openDatabase(path: string, now: () => number): DatabaseSync {
     // Loaded here and not above, because it costs those who do not use it, and says on Node 22 that it is new.
     const sqlite = process.getBuiltinModule('node:sqlite')
     db = new sqlite.DatabaseSync(path, { timeout: lockTimeAtStart })
-    prepare(db, now)
+    prepareInTime(db, now)
     db.exec(`PRAGMA busy_timeout = ${lockTime}`)
     return db
   } catch (error) {
@@ -63,10 +65,27 @@ function makeFile(path: string): void {
   }
 }
 
+/** Again and again while the database is locked: for some of its locks, as that of the switch to WAL, SQLite does not wait. */
+function prepareInTime(db: DatabaseSync, now: () => number): void {
+  const deadline = performance.now() + patienceAtStart
+  for (;;) {
+    try {
+      prepare(db, now)
+      return
+    } catch (error) {
+      if (db.isTransaction) db.exec('ROLLBACK')
+      if (!isLocked(error) || performance.now() >= deadline) throw error
+    }
+    // The process has nothing else to do yet.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5 + Math.random() * 10)
+  }
+}
+
 function prepare(db: DatabaseSync, now: () => number): void {
   const pragma = (name: string) => Object.values(db.prepare(`PRAGMA ${name}`).get() ?? {})[0]
   if (pragma('quick_check(1)') !== 'ok') throw new Error('it is damaged; restore or remove it')
-  if (pragma('journal_mode = WAL') !== 'wal') throw new Error('its file system cannot be shared by processes')
+  if (pragma('journal_mode') !== 'wal' && pragma('journal_mode = WAL') !== 'wal')
+    throw new Error('its file system cannot be shared by processes')
   waitForDisk(db, true)
   db.exec('BEGIN IMMEDIATE')
   const isEmpty = db.prepare('SELECT count(*) AS tables FROM sqlite_schema').get()?.tables === 0

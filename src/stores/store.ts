@@ -45,7 +45,8 @@ export interface Store {
 
   /**
    * The entries of a log after `cursor`, oldest first and at most a thousand at a time, with the cursor to go on from.
-   * `''` begins with the oldest that is not forgotten. No entry is passed over, however many write at once.
+   * `''` begins with the oldest that is not forgotten. No entry is passed over, however many write at once; after a store
+   * was replaced by a copy of it, entries may come again.
    */
   since(log: string, cursor: string): Promise<LogPage>
 
@@ -83,7 +84,7 @@ export interface Count {
 
 /** The right to be the only one, for a while. */
 export interface Lease {
-  /** Grows with every lease of the same key: a later holder has a larger one. */
+  /** Grows with every lease of the same key: by it the store tells a holder from those before and after. */
   readonly fence: number
   /** Holds on for another `ttl`. `false` when the lease was lost in the meantime. */
   renew(ttl: number): Promise<boolean>

@@ -1,5 +1,5 @@
 // Ends of sessions that meet a store which fails, a sign-in under way, or new keys.
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { memoryStore } from '../../src/stores/memory.ts'
 import { startAuthorizationServer } from '../support/authorization-server.ts'
 import type { Browser } from '../support/browser.ts'
@@ -79,6 +79,42 @@ describe('R151 a logout token whose answer from the store is lost', () => {
     expect(await isOver(browser)).toBe(true)
     expect(await isOver(later)).toBe(false)
   })
+})
+
+test('R154 a logout token is remembered for as long as it would be believed, however late it says that it ends', async () => {
+  const times: number[] = []
+  const world = await startWithStore({
+    faults: (inner) => ({
+      add(key, value, ttl) {
+        if (key.startsWith('jti-')) times.push(ttl)
+        return inner.add(key, value, ttl)
+      },
+    }),
+  })
+  const exp = Math.floor(Date.now() / 1_000) + 10_000_000
+  expect((await sendLogout(world, await world.as.logoutToken({ sub: 'alice', exp }))).status).toBe(200)
+  expect(times).toHaveLength(1)
+  expect(times[0]).toBeGreaterThan(300_000)
+  expect(times[0]).toBeLessThanOrEqual(360_000)
+})
+
+test('R146 a logout token whose body never ends is refused after some seconds', async () => {
+  const { coatcheck, publicUrl } = await startWithStore()
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const { promise: cancelled, resolve: cancel } = Promise.withResolvers<void>()
+  const body = new ReadableStream<Uint8Array>({
+    start: (stream) => stream.enqueue(new TextEncoder().encode('logout_token=')),
+    cancel: () => cancel(),
+  })
+  const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+  const request = new Request(`${publicUrl}/auth/backchannel-logout`, {
+    ...{ method: 'POST', body, headers, duplex: 'half' },
+  } as RequestInit)
+  const answer = coatcheck.fetch(request)
+  await vi.advanceTimersByTimeAsync(10_000)
+  expect((await answer).status).toBe(400)
+  await cancelled
 })
 
 describe('R153 a logout that arrives while somebody signs in', () => {

@@ -41,6 +41,21 @@ describe('POST /auth/backchannel-logout', () => {
     await expect.poll(() => world.logged('backchannel.logout')).toMatchObject([{ provider: 'main', wholeUser: false }])
   })
 
+  test('R149 with sid and sub ends sessions of that user whose ID token named no session, and of nobody else', async () => {
+    const world = await startWorld()
+    const [named, nameless, bob] = [world.browser(), world.browser(), world.browser()]
+    await named.signIn()
+    world.as.behaviour.idToken = (claims) => {
+      delete claims.sid
+    }
+    await nameless.signIn()
+    world.as.behaviour.user = { sub: 'bob' }
+    await bob.signIn()
+    expect((await send(world, form(await world.as.logoutToken({ sid: 'unheard-of', sub: 'alice' })))).status).toBe(200)
+    expect((await nameless.fetch('/api/orders')).json().code).toBe('session_expired')
+    for (const browser of [named, bob]) expect((await browser.fetch('/api/orders')).status).toBe(200)
+  })
+
   test('R149 with sub alone ends all sessions of that user', async () => {
     const world = await startWorld()
     const [one, two, bob] = [world.browser(), world.browser(), world.browser()]

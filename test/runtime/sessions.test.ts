@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { startWorld } from '../support/coatcheck.ts'
+import { passed } from '../support/time.ts'
 
 const from = (agent: string) => ({ headers: { 'user-agent': agent } })
 
@@ -93,4 +94,26 @@ describe('/auth/sessions', () => {
     const answer = await world.browser().fetch('/auth/sessions', { method: 'PUT' })
     expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'GET, HEAD, DELETE'])
   })
+  test.each(['own', 'all'])(
+    'R020 ending one’s %s revokes the newest tokens, also those of a refresh that the browser missed',
+    async (which) => {
+      const world = await startWorld()
+      world.as.behaviour.expiresIn = 0.1
+      const browser = world.browser()
+      await browser.signIn()
+      const { id } = (await browser.fetch('/auth/session')).json().session
+      const before = new Map(browser.cookies)
+      await passed(120)
+      world.as.behaviour.expiresIn = 300
+      let newest = ''
+      world.as.behaviour.tokenResponse = (response) => {
+        newest = String(response.refresh_token)
+      }
+      expect((await browser.fetch('/api/orders')).status).toBe(200)
+      for (const [name, value] of before) browser.cookies.set(name, value)
+      const path = which === 'own' ? `/auth/sessions/${id}` : '/auth/sessions'
+      expect((await browser.fetch(path, { method: 'DELETE' })).status).toBe(200)
+      await expect.poll(() => world.as.to('/revoke').map(({ body }) => body.get('token'))).toContain(newest)
+    },
+  )
 })

@@ -106,9 +106,11 @@ describe('R121 a refreshed ID token', () => {
     expectSilent(world.as, '/userinfo')
     expect([...browser.cookies.keys()].filter((name) => !name.endsWith('-login'))).toEqual([])
     await expectSignedOut(browser, answer)
+    // Nobody will ever use what came with it, nor what it replaced.
+    await expect.poll(() => world.as.to('/revoke').length).toBeGreaterThanOrEqual(2)
     world.as.requests.length = 0
     expect((await browser.fetch('/api/orders')).status).toBe(401)
-    expect(world.as.requests).toEqual([])
+    expectSilent(world.as, '/token')
     expectNoCanary(world, browser)
   })
 
@@ -133,6 +135,17 @@ describe('R121 a refreshed ID token', () => {
     expect(world.api.requests).toEqual([])
     expectSilent(world.as, '/userinfo')
     expectNoCanary(world, browser)
+  })
+
+  test('of another user has the tokens revoked that came with it', async () => {
+    const browser = await withSpentToken(world)
+    let newest = ''
+    world.as.behaviour.idToken = (claims) => Object.assign(claims, { sub: 'mallory' })
+    world.as.behaviour.tokenResponse = (response) => {
+      newest = String(response.refresh_token)
+    }
+    expectRefusal(await browser.fetch('/api/orders'), 401, 'session_expired')
+    await expect.poll(() => world.as.to('/revoke').map(({ body }) => body.get('token'))).toContain(newest)
   })
 
   test('of another user is not believed because the keys to check it cannot be had', async () => {

@@ -53,6 +53,15 @@ describe('a session', () => {
     expect(await violations({ distance: 2 }, [call(301_000), call(301_002, 1)], seams)).toEqual([])
   })
 
+  test('leaves no tokens behind that were written down only after it was signed out elsewhere', async () => {
+    const seams = failsOnce('add', /\/next-/)
+    const refresh: Action = { ...call(301_000), fate: lost } as Action
+    const signOut: Action = { at: 301_100, do: 'logout', browser: 0, place: 1, fate: soon }
+    for (const storage of ['cookie', 'store'] as const) {
+      expect(await violations({ distance: 2, storage }, [refresh, signOut, call(310_000)], seams)).toEqual([])
+    }
+  })
+
   test('keeps its newest generation in the store, although an instance is late to write an older one', async () => {
     let failures = 0
     const seams = withStore((inner) => ({

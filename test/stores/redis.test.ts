@@ -176,6 +176,23 @@ describe('what a Redis store keeps', () => {
     expect((await store.since('log', cursor)).entries).toEqual(['new'])
   })
 
+  test('is read anew after a fail-over to a server that lost the end of a log and whose clock is behind', async () => {
+    const prefix = newPrefix()
+    const [store, redis] = [open(prefix), await plainClient()]
+    for (const entry of ['kept', 'lost']) await store.append('log', entry, 60_000)
+    const { cursor } = await store.since('log', '')
+    const until = String((Date.now() + 60_000) * 1_000)
+    await redis.del(`${prefix}:log:{log}`)
+    const time = Date.now() - 60_000
+    for (const [at, entry] of ['kept', 'new'].entries()) {
+      await redis.xAdd(`${prefix}:log:{log}`, `${time}-${at + 1}`, { entry, until })
+    }
+    const page = await store.since('log', cursor)
+    expect(page.entries).toEqual(['kept', 'new'])
+    await redis.xAdd(`${prefix}:log:{log}`, `${time}-3`, { entry: 'newer', until })
+    expect((await store.since('log', page.cursor)).entries).toEqual(['newer'])
+  })
+
   test('also works after the scripts were flushed', async () => {
     const [store, redis] = [open(), await plainClient()]
     await store.set('a', '1', 60_000)

@@ -126,6 +126,16 @@ describe('two processes with one SQLite store', () => {
     for (const one of all) expect(await one.call('healthy')).toBe(true)
   })
 
+  test('are started while another is about to make the file, for which SQLite itself would not wait', async () => {
+    const path = await newFile()
+    const other = new DatabaseSync(path)
+    onTestFinished(() => other.close())
+    other.exec('BEGIN IMMEDIATE')
+    const starting = startStoreProcess(path)
+    setTimeout(() => other.exec('COMMIT'), 1_500)
+    expect(await (await starting).call('healthy')).toBe(true)
+  })
+
   test('lose nothing that was written when one is killed in the middle of its work', async () => {
     const path = await newFile()
     const there = await startStoreProcess(path)
