@@ -240,7 +240,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R047: {
     requirement:
-      'Can authenticate with `private_key_jwt` (ES256, PS256, RS256, EdDSA), with a secret in a Basic header (form-encoded, or as it is for servers that do not decode), or with a secret in the form',
+      'Can authenticate with `private_key_jwt` (ES256, PS256, RS256, EdDSA), with a certificate (`tls_client_auth`, `self_signed_tls_client_auth`), with a secret in a Basic header (form-encoded, or as it is for servers that do not decode), or with a secret in the form',
     source: rfc(9700, '2.5'),
   },
   R048: {
@@ -322,6 +322,16 @@ export const requirements: Record<string, Requirement> = {
   R071: {
     requirement: 'Sends its own `DPoP` and `Authorization` and none of the browser',
     source: rfc(9449, '7.1'),
+  },
+  R075: {
+    requirement:
+      'Goes to `mtls_endpoint_aliases` with a client certificate, and starts no sign-in where the token endpoint would not ask for it',
+    source: rfc(8705, '5'),
+  },
+  R076: {
+    requirement:
+      'Shows its certificate at the endpoints where it has to prove who it is, and to no other host or endpoint',
+    source: and(rfc(8705, '2'), ownPolicy),
   },
   R078: {
     requirement:

@@ -55,6 +55,8 @@ export interface Behaviour {
   clientKey: CryptoKey | JWTVerifyGetKey | undefined
   /** Binds tokens to the key of the `DPoP` proof that a request has, and asks for a nonce in it, if one is named. */
   dpop: { nonce?: string } | undefined
+  /** Believes what openMutualTls() says of the certificate that the client showed, and no secret. */
+  clientCertificate: boolean
   /** Breaks every connection. */
   away: boolean
   /** Replaces the answer of an endpoint, by its path. */
@@ -99,6 +101,7 @@ export const honest = (): Behaviour => ({
   checksVerifier: true,
   clientKey: undefined,
   dpop: undefined,
+  clientCertificate: false,
   away: false,
   faults: {},
 })
@@ -255,6 +258,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
   }
 
   async function isClient({ headers, body }: Recorded): Promise<boolean> {
+    if (behaviour.clientCertificate) return headers['x-test-client'] === body.get('client_id')
     if (behaviour.clientKey) {
       const options = { issuer: clientId, subject: clientId, requiredClaims: ['exp', 'iat', 'jti'] }
       const assertion = body.get('client_assertion') ?? ''

@@ -9,17 +9,21 @@ import { exchange } from './browser.ts'
 /** Where the binary is. The package publishes no types, and its `default` is one only to bundlers. */
 const { default: workerd } = createRequire(import.meta.url)('workerd') as { default: string }
 
-interface WorkerdOptions {
+/** What a test adds to the Worker, as workerd.capnp has it. */
+export interface WorkerdExtras {
+  readonly bindings?: readonly string[]
+  readonly services?: readonly string[]
+  /** Folder that Durable Objects are kept in; else they end with this. In memory workerd has no SQLite. */
+  readonly disk?: string
+}
+
+interface WorkerdOptions extends WorkerdExtras {
   /** Folder with the bundled Worker, and the file in it. */
   bundle: string
   module: string
   port: number
-  /** As workerd.capnp has them. `SESSIONS` with the Durable Objects is always there. */
-  bindings?: readonly string[]
-  /** Further services that bindings can name, as workerd.capnp has them. */
-  services?: readonly string[]
-  /** Folder that Durable Objects are kept in; else they end with this. In memory workerd has no SQLite. */
-  disk?: string
+  /** `SESSIONS` with the Durable Objects is always there. */
+  readonly bindings?: readonly string[]
 }
 
 export interface Workerd {
