@@ -303,9 +303,23 @@ export const requirements: Record<string, Requirement> = {
       'Pushes the request where the authorization server requires it; where that names no endpoint for it, or `par` is true and there is none, no sign-in starts',
     source: rfc(9126, '5'),
   },
+  R062: {
+    requirement: 'Pushes a request of its own for each sign-in; one that was swapped on the way signs nobody in',
+    source: rfc(9126, '2.2'),
+  },
   R063: {
     requirement: 'Starts no sign-in in the open when pushing the request fails',
     source: and(rfc(9126, '2.3'), ownPolicy),
+  },
+  R064: {
+    requirement:
+      'Signs its authorization requests where that is configured or required, for the issuer alone, each with a `jti` of its own and a life of a minute, with nothing beside the request object; no metadata talk it out of that',
+    source: rfc(9101, '4, 10.2 and 10.8'),
+  },
+  R065: {
+    requirement:
+      'Where signed authorization responses are asked for, refuses any other: plain, unsigned, of another signer, issuer or client, or too old',
+    source: 'JWT Secured Authorization Response Mode (JARM), section 2.4',
   },
   R067: {
     requirement: 'Discards tokens that are not bound where `dpop` is set, and bound ones where it is not',
@@ -347,6 +361,11 @@ export const requirements: Record<string, Requirement> = {
     requirement:
       "Turns an API's `insufficient_user_authentication` into 401 `step_up_required` with an address for the stronger sign-in, whose `acr` is checked on return",
     source: 'RFC 9470, section 3',
+  },
+  R086: {
+    requirement:
+      'Asks for `authorization_details` by the configuration alone, and takes no grant of a type that was not asked for',
+    source: rfc(9396, '2 and 7'),
   },
   R084: {
     requirement:

@@ -13,6 +13,7 @@ function* mistakesOf(provider: Fields): Generator<[path: string, mistake: string
   const { method, key } = fieldsOf(provider.clientAuth)
   const keys = Array.isArray(provider.keys) ? provider.keys : []
   const hasKey = (method === 'private_key_jwt' && key !== undefined) || keys.length > 0
+  if (provider.jar === true && !hasKey) yield ['jar', 'needs a key to sign with: set keys']
   if (method === 'private_key_jwt' && !hasKey) yield ['clientAuth.key', 'is required, unless the provider has keys']
 }
 

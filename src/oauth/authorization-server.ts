@@ -92,6 +92,7 @@ export function discovered(
     const supported = {
       idToken: metadata.id_token_signing_alg_values_supported,
       userinfo: metadata.userinfo_signing_alg_values_supported,
+      authorizationResponse: metadata.authorization_signing_alg_values_supported,
     }
     const idTokens = idTokenVerifier(jwks_uri, supported, { fetch, timeout, now: platform.now })
     // openid-client looks at the type of every answer but this one, and at no signature of it.

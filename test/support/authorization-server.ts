@@ -1,7 +1,7 @@
 // An OpenID provider under the test's control: honest by default, and hostile in exactly the way a test asks for.
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { exportJWK, generateKeyPair, type JWK, type JWTVerifyGetKey, jwtVerify, SignJWT } from 'jose'
+import { decodeJwt, exportJWK, generateKeyPair, type JWK, type JWTVerifyGetKey, jwtVerify, SignJWT } from 'jose'
 import { openProof } from './dpop.ts'
 import { bodyOf, listen, type TestServer } from './http-server.ts'
 
@@ -47,6 +47,8 @@ export interface Behaviour {
   tokenResponse: (response: Record<string, unknown>) => void | Promise<void>
   /** Changes the authorization response. */
   callback: (parameters: URLSearchParams) => void
+  /** Changes claims and header of a signed authorization response (JARM) before it is signed. */
+  signedCallback: (claims: Record<string, unknown>, header: Record<string, unknown>) => void
   /** Changes the metadata. */
   metadata: (metadata: Record<string, unknown>) => void
   /** Whether a code is only redeemed with the verifier of its challenge. */
@@ -97,6 +99,7 @@ export const honest = (): Behaviour => ({
   signedIdToken: (jwt) => jwt,
   tokenResponse: () => {},
   callback: () => {},
+  signedCallback: () => {},
   metadata: () => {},
   checksVerifier: true,
   clientKey: undefined,
@@ -188,8 +191,10 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
       pushed.set(requestUri, body)
       return { status: 201, body: { request_uri: requestUri, expires_in: 60 } }
     },
-    '/authorize': ({ query }) => {
-      const parameters = pushed.get(query.get('request_uri') ?? '') ?? query
+    '/authorize': async ({ query }) => {
+      const asked = pushed.get(query.get('request_uri') ?? '') ?? query
+      const object = asked.get('request')
+      const parameters = object === null ? asked : new URLSearchParams(decodeJwt(object) as Record<string, string>)
       const code = `${canary}-code-${randomBytes(12).toString('hex')}`
       codes.set(code, {
         challenge: parameters.get('code_challenge') ?? '',
@@ -201,6 +206,12 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
       const answer = new URLSearchParams({ code, state: parameters.get('state') ?? '', iss: issuer })
       behaviour.callback(answer)
       callback.search = answer.toString()
+      if (parameters.get('response_mode')?.endsWith('jwt')) {
+        const claims = { ...Object.fromEntries(answer), iss: issuer, aud: clientId, exp: seconds() + 60 }
+        const header = { alg: 'RS256', kid: keys.jwk.kid }
+        behaviour.signedCallback(claims, header)
+        callback.search = new URLSearchParams({ response: await sign(claims, header) }).toString()
+      }
       return { status: 302, headers: { location: callback.href }, body: '' }
     },
     '/token': async (request) => {
@@ -361,6 +372,8 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
     signingKey: () => keys.privateKey,
   }
 }
+
+const seconds = () => Math.floor(Date.now() / 1_000)
 
 async function s256(verifier: string): Promise<string> {
   const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier))
