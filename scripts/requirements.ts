@@ -14,6 +14,7 @@ export const areas: readonly (readonly [from: number, title: string])[] = [
   [30, 'Sign-in and the authorization server'],
   [100, 'ID tokens, userinfo and token responses'],
   [140, 'Sign-out'],
+  [170, 'The FAPI 2.0 Security Profile'],
   [200, 'Cookies'],
   [300, 'Other sites'],
   [500, 'Calls to an API'],
@@ -29,6 +30,7 @@ const rpLogout = (section: string) => `OpenID Connect RP-Initiated Logout 1.0, s
 const backChannelLogout = (section: string) => `OpenID Connect Back-Channel Logout 1.0, section ${section}`
 const topicsUpdate = (attack: string) => `draft-ietf-oauth-security-topics-update, ${attack}`
 const cookieDraft = (section: string) => `draft-ietf-httpbis-rfc6265bis, section ${section}`
+const fapi = (section: string) => `FAPI 2.0 Security Profile, section ${section}`
 const layeredCookies = 'draft-ietf-httpbis-layered-cookies'
 const ownPolicy = 'own policy'
 const and = (...sources: string[]) => sources.join('; ')
@@ -550,6 +552,27 @@ export const requirements: Record<string, Requirement> = {
     source: backChannelLogout('2.6'),
   },
 
+  R170: {
+    requirement: 'With `profile: "fapi2"` takes only tokens that are bound to its key or certificate',
+    source: fapi('5.3.3.1'),
+  },
+  R171: {
+    requirement:
+      'With `profile: "fapi2"` refuses every setting that contradicts it: shared secrets, unbound tokens, RS256, plain http, requests that are not pushed',
+    source: fapi('5.3.3.1 and 5.4.1'),
+  },
+  R182: {
+    requirement: 'With `profile: "fapi2"` takes no authorization response without `iss`, whatever the metadata say',
+    source: fapi('5.3.3.2'),
+  },
+  R183: {
+    requirement: 'With `profile: "fapi2"` pushes every authorization request, and starts no sign-in where it cannot',
+    source: fapi('5.3.3.2'),
+  },
+  R185: {
+    requirement: 'With `profile: "fapi2"` takes only what is signed with PS256, ES256 or EdDSA (Ed25519)',
+    source: fapi('5.4.1'),
+  },
   R200: {
     requirement:
       'Sets no cookie longer than the 4,096 bytes that a browser keeps; tokens that do not fit make the sign-in fail and say so, and never leave half a session',

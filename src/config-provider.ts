@@ -1,7 +1,7 @@
 // The settings of one authorization server.
 import * as z from 'zod'
 import { clientAuth, clientKey } from './config-client.ts'
-import { flag, isHttp, issuer, notYet, rule, text } from './config-values.ts'
+import { flag, isHttp, issuer, rule, text } from './config-values.ts'
 
 /** One of `providers`. */
 export const provider = rule(
@@ -57,7 +57,12 @@ export const provider = rule(
     dpop: flag
       .default(false)
       .describe('Binds tokens to a key of each session (RFC 9449): who steals one cannot use it.'),
-    profile: notYet('default', 'profile "fapi2"').default('default').describe('Security profile to enforce.'),
+    profile: z
+      .enum(['default', 'fapi2'], 'must be default or fapi2')
+      .default('default')
+      .describe(
+        'Security profile to enforce. `fapi2`, the FAPI 2.0 Security Profile: pushed requests, a client that proves itself by key or certificate, tokens bound to it, `iss` in every answer, signatures with PS256, ES256 or EdDSA only, https only. A setting that contradicts it is a mistake.',
+      ),
     authorizationParams: z
       .record(z.string(), z.string('must be a string'), 'must be an object of strings')
       .refine((params) => !Object.keys(params).some((name) => reservedParams.has(name)), {

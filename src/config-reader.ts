@@ -175,7 +175,7 @@ function contradictions(document: Record<string, unknown>): [string, string][] {
   repeated('providers', 'id', 'must not be the id of')
   repeated('providers', 'issuer', 'must not be the issuer of')
   repeated('routes', 'path', 'must not be the path of')
-  found.push(...providerContradictions(listAt(document, 'providers')))
+  found.push(...providerContradictions(listAt(document, 'providers'), document.publicUrl))
   const ids = listAt(document, 'providers').map((item) => (item as { id?: unknown } | null)?.id)
   for (const [index, item] of listAt(document, 'routes').entries()) {
     const { provider } = ((item as Record<string, unknown> | null)?.token ?? {}) as { provider?: unknown }

@@ -458,9 +458,9 @@ describe('readConfig()', () => {
       'store.binding: is required',
     ],
     [
-      'what this version cannot do',
-      (c) => (c.providers[0].profile = 'fapi2'),
-      'providers[0].profile: profile "fapi2" is not available in this version',
+      'a security profile that nobody knows',
+      (c) => (c.providers[0].profile = 'fapi1'),
+      'providers[0].profile: must be default or fapi2',
     ],
   ])('refuses %s', (_, change, mistake) => {
     expect(mistakes(change)).toEqual([mistake])

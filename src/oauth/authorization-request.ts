@@ -6,6 +6,7 @@ import { unavailable } from './authorization-server-fetch.ts'
 import { signedAs } from './client-keys.ts'
 import { thumbprintOf } from './dpop.ts'
 import { refusedByServer } from './failures.ts'
+import { requiresPushedRequests } from './security-profile.ts'
 import type { BindingKey } from './token-set.ts'
 
 /** What is remembered of a login between its two halves. */
@@ -92,7 +93,7 @@ export function createAuthorizationRequests(
       const { configuration, metadata } = server
       const params = await signed(await paramsOf(transaction, asked), server)
       const isOffered = metadata.pushed_authorization_request_endpoint !== undefined
-      const isRequired = metadata.require_pushed_authorization_requests === true || provider.par === true
+      const isRequired = metadata.require_pushed_authorization_requests === true || requiresPushedRequests(provider)
       if (isRequired && !isOffered) throw unavailable('metadata_incomplete')
       if (!isRequired && !(provider.par === 'auto' && isOffered)) {
         return client.buildAuthorizationUrl(configuration, params)

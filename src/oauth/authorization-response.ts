@@ -5,6 +5,7 @@ import type { ProviderConfig } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
 import type { Reason } from '../reasons.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
+import { requiresIssuer } from './security-profile.ts'
 
 const parameters = ['state', 'code', 'iss', 'error', 'error_description'] as const
 
@@ -53,11 +54,9 @@ export async function opened(
  * RFC 9207, section 2.4: simple string comparison; advertised means obligatory, also on errors.
  * @throws CoatcheckError `login_failed`
  */
-export function checkIssuer(iss: string | undefined, { issuer }: ProviderConfig, metadata: ServerMetadata): void {
-  if (iss !== undefined && iss !== issuer) throw refused('issuer_mismatch')
-  if (iss === undefined && metadata.authorization_response_iss_parameter_supported === true) {
-    throw refused('issuer_missing')
-  }
+export function checkIssuer(iss: string | undefined, provider: ProviderConfig, metadata: ServerMetadata): void {
+  if (iss !== undefined && iss !== provider.issuer) throw refused('issuer_mismatch')
+  if (iss === undefined && requiresIssuer(provider, metadata)) throw refused('issuer_missing')
 }
 
 /**

@@ -15,6 +15,7 @@ import { clientAuthentication, clientCertificate } from './client-authentication
 import { type SigningKey, signingKey } from './client-keys.ts'
 import { reasonOf } from './failures.ts'
 import { type IdTokenVerifier, idTokenVerifier } from './id-token.ts'
+import { acceptableAlgorithms, isUpToProfile } from './security-profile.ts'
 
 /** An authorization server that has introduced itself (OpenID Connect Discovery 1.0, section 4). */
 export interface AuthorizationServer {
@@ -89,7 +90,9 @@ export function discovered(
     }
     const fetchThere: AuthorizationServerFetch = (url, init) =>
       fetch(url, authenticating.has(url) ? { ...init, certificate } : init)
+    if (!isUpToProfile(provider, metadata)) throw unavailable('profile_unsupported')
     const supported = {
+      acceptable: acceptableAlgorithms(provider),
       idToken: metadata.id_token_signing_alg_values_supported,
       userinfo: metadata.userinfo_signing_alg_values_supported,
       authorizationResponse: metadata.authorization_signing_alg_values_supported,

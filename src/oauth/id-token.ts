@@ -13,11 +13,6 @@ import { CoatcheckError } from '../errors.ts'
 import type { Reason } from '../reasons.ts'
 import type { AuthorizationServerFetch } from './authorization-server-fetch.ts'
 
-/** Algorithms that are accepted at all: asymmetric, and not broken (RFC 8725, section 3.1). Never `none`, never HMAC. */
-const acceptable = new Set(
-  'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519 ML-DSA-44 ML-DSA-65 ML-DSA-87'.split(' '),
-)
-
 /** What an ID token is expected to say. */
 export interface IdTokenExpectations {
   issuer: string
@@ -62,6 +57,8 @@ export interface IdTokenVerifier {
 
 /** Algorithms that an authorization server says it signs with, in its metadata; RS256 where it does not say. */
 export interface SigningAlgorithms {
+  /** Of these, those that are accepted at all. */
+  readonly acceptable: ReadonlySet<string>
   readonly idToken: readonly string[] | undefined
   readonly userinfo: readonly string[] | undefined
   readonly authorizationResponse: readonly string[] | undefined
@@ -120,7 +117,8 @@ export function idTokenVerifier(
   supported: SigningAlgorithms,
   { fetch, timeout, now }: { fetch: AuthorizationServerFetch; timeout: number; now: () => number },
 ): IdTokenVerifier {
-  const accepted = (algorithms: readonly string[] = ['RS256']) => algorithms.filter((alg) => acceptable.has(alg))
+  const accepted = (algorithms: readonly string[] = ['RS256']) =>
+    algorithms.filter((alg) => supported.acceptable.has(alg))
   const keySet = () =>
     createRemoteJWKSet(new URL(jwksUri), {
       [customFetch]: seldom(fetch, now),

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { decodeJwt, exportJWK, generateKeyPair, type JWK, type JWTVerifyGetKey, jwtVerify, SignJWT } from 'jose'
+import type { Certificate } from './certificate.ts'
 import { openProof } from './dpop.ts'
 import { bodyOf, listen, type TestServer } from './http-server.ts'
 
@@ -76,8 +77,8 @@ export interface AuthorizationServer extends TestServer {
   readonly clientId: string
   readonly clientSecret: string
   readonly publicKeys: JWK[]
-  /** Makes a new signing key; the old one is published no more. */
-  rotateKeys(): Promise<void>
+  /** Makes a new signing key, for RS256 unless told otherwise; the old one is published no more. */
+  rotateKeys(alg?: string): Promise<void>
   /** Signs any claims, as a logout token unless `header` says otherwise. */
   logoutToken(claims: Record<string, unknown>, header?: Record<string, unknown>): Promise<string>
   /** The private key in use, for forging. */
@@ -109,7 +110,8 @@ export const honest = (): Behaviour => ({
   faults: {},
 })
 
-export async function startAuthorizationServer(): Promise<AuthorizationServer> {
+/** @param tls a certificate for `localhost`, and the issuer is https */
+export async function startAuthorizationServer(tls?: Certificate): Promise<AuthorizationServer> {
   const behaviour = honest()
   const requests: Recorded[] = []
   const reuses: string[] = []
@@ -123,9 +125,9 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
   let keys: { privateKey: CryptoKey; jwk: JWK }
   const publicKeys: JWK[] = []
 
-  async function rotateKeys() {
-    const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true })
-    const jwk = { ...(await exportJWK(publicKey)), kid: randomBytes(4).toString('hex'), use: 'sig', alg: 'RS256' }
+  async function rotateKeys(alg = 'RS256') {
+    const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true })
+    const jwk = { ...(await exportJWK(publicKey)), kid: randomBytes(4).toString('hex'), use: 'sig', alg }
     keys = { privateKey, jwk }
     publicKeys.splice(0, publicKeys.length, jwk)
   }
@@ -136,7 +138,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
       response.statusCode = 500
       response.end(String(error))
     })
-  })
+  }, tls)
   const issuer = server.url
 
   async function handle(incoming: IncomingMessage, response: ServerResponse) {
@@ -178,7 +180,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
         end_session_endpoint: `${issuer}/end-session`,
         response_types_supported: ['code'],
         subject_types_supported: ['public'],
-        id_token_signing_alg_values_supported: ['RS256'],
+        id_token_signing_alg_values_supported: [keys.jwk.alg],
         code_challenge_methods_supported: ['S256'],
         authorization_response_iss_parameter_supported: true,
       }
@@ -208,7 +210,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
       callback.search = answer.toString()
       if (parameters.get('response_mode')?.endsWith('jwt')) {
         const claims = { ...Object.fromEntries(answer), iss: issuer, aud: clientId, exp: seconds() + 60 }
-        const header = { alg: 'RS256', kid: keys.jwk.kid }
+        const header = { alg: keys.jwk.alg, kid: keys.jwk.kid }
         behaviour.signedCallback(claims, header)
         callback.search = new URLSearchParams({ response: await sign(claims, header) }).toString()
       }
@@ -336,7 +338,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
         canary,
         ...extra,
       }
-      const header: Record<string, unknown> = { alg: 'RS256', kid: keys.jwk.kid }
+      const header: Record<string, unknown> = { alg: keys.jwk.alg, kid: keys.jwk.kid }
       behaviour.idToken(claims, header)
       response.id_token = await behaviour.signedIdToken(await sign(claims, header))
     }
@@ -346,7 +348,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
 
   async function sign(
     claims: Record<string, unknown>,
-    header: Record<string, unknown> = { alg: 'RS256', kid: keys.jwk.kid },
+    header: Record<string, unknown> = { alg: keys.jwk.alg, kid: keys.jwk.kid },
   ) {
     return new SignJWT(claims).setProtectedHeader(header as { alg: string }).sign(keys.privateKey)
   }
@@ -367,7 +369,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
       const events = { 'http://schemas.openid.net/event/backchannel-logout': {} }
       const jti = randomBytes(12).toString('hex')
       const all = { iss: issuer, aud: clientId, iat: now, exp: now + 120, jti, events, ...claims }
-      return sign(all, { alg: 'RS256', kid: keys.jwk.kid, typ: 'logout+jwt', ...header })
+      return sign(all, { alg: keys.jwk.alg, kid: keys.jwk.kid, typ: 'logout+jwt', ...header })
     },
     signingKey: () => keys.privateKey,
   }

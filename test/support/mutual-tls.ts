@@ -1,13 +1,10 @@
 // A second door of a test's authorization server, over TLS, that asks whoever comes for a certificate (RFC 8705).
 import { X509Certificate } from 'node:crypto'
-import { createServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
-import { getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls'
-import { onTestFinished } from 'vitest'
+import type { TLSSocket } from 'node:tls'
 import type { AuthorizationServer } from './authorization-server.ts'
 import { type Certificate, selfSigned } from './certificate.ts'
 import { runtime } from './coatcheck.ts'
-import { closeAfterTest } from './http-server.ts'
+import { closeAfterTest, listen, trustUntilTheEnd } from './http-server.ts'
 import type { WorkerdExtras } from './workerd-process.ts'
 
 export interface MutualTls {
@@ -21,45 +18,35 @@ export interface MutualTls {
 }
 
 /** Opens the door, names it in the metadata, and accepts at the endpoints behind it only who shows `client`. */
-export async function openMutualTls(as: AuthorizationServer, client: Certificate): Promise<MutualTls> {
-  const certificate = selfSigned('localhost')
+export async function openMutualTls(
+  as: AuthorizationServer,
+  client: Certificate,
+  certificate = selfSigned('localhost'),
+): Promise<MutualTls> {
   const expected = new X509Certificate(client.cert).fingerprint256
   const asked: MutualTls['asked'] = []
-  const server = createServer({ ...certificate, requestCert: true, rejectUnauthorized: false }, (request, response) => {
+  const options = { ...certificate, requestCert: true, rejectUnauthorized: false }
+  const { url, port, close } = await listen((request, response) => {
     const { fingerprint256 } = (request.socket as TLSSocket).getPeerCertificate()
     const path = new URL(request.url ?? '/', as.issuer).pathname
     asked.push({ path, withCertificate: fingerprint256 === expected })
     request.headers['x-test-client'] = fingerprint256 === expected ? as.clientId : 'nobody'
     as.server.emit('request', request, response)
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  closeAfterTest({
-    async close() {
-      server.closeAllConnections()
-      await new Promise((resolve) => server.close(resolve))
-    },
-  })
-  if (runtime === 'node') trust(certificate)
+  }, options)
+  closeAfterTest({ close })
+  trustUntilTheEnd(certificate.cert)
   as.behaviour.clientCertificate = true
   return {
-    url: `https://localhost:${port}`,
+    url,
     clientAuth: runtime === 'node' ? client : { binding: 'CLIENT_CERTIFICATE' },
-    workerd: { bindings: ['(name = "CLIENT_CERTIFICATE", service = "mutual-tls")'], services: [service(port)] },
+    workerd: { bindings: ['(name = "CLIENT_CERTIFICATE", service = "mutual-tls")'], services: [service()] },
     asked,
   }
 
-  function service(port: number): string {
+  function service(): string {
     const pem = JSON.stringify
     const keypair = `keypair = (privateKey = ${pem(client.key)}, certificateChain = ${pem(client.cert)})`
     const tls = `tlsOptions = (${keypair}, trustedCertificates = [${pem(certificate.cert)}]), certificateHost = "localhost"`
     return `(name = "mutual-tls", external = (address = "127.0.0.1:${port}", https = (${tls})))`
   }
-}
-
-/** Lets this process believe a certificate until the test is over. */
-function trust({ cert }: Certificate): void {
-  const before = getCACertificates('default')
-  setDefaultCACertificates([...before, cert])
-  onTestFinished(() => setDefaultCACertificates(before))
 }
