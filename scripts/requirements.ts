@@ -14,6 +14,7 @@ export const areas: readonly (readonly [from: number, title: string])[] = [
   [30, 'Sign-in and the authorization server'],
   [100, 'ID tokens, userinfo and token responses'],
   [140, 'Sign-out'],
+  [170, 'The FAPI 2.0 Security Profile'],
   [200, 'Cookies'],
   [300, 'Other sites'],
   [500, 'Calls to an API'],
@@ -29,6 +30,7 @@ const rpLogout = (section: string) => `OpenID Connect RP-Initiated Logout 1.0, s
 const backChannelLogout = (section: string) => `OpenID Connect Back-Channel Logout 1.0, section ${section}`
 const topicsUpdate = (attack: string) => `draft-ietf-oauth-security-topics-update, ${attack}`
 const cookieDraft = (section: string) => `draft-ietf-httpbis-rfc6265bis, section ${section}`
+const fapi = (section: string) => `FAPI 2.0 Security Profile, section ${section}`
 const layeredCookies = 'draft-ietf-httpbis-layered-cookies'
 const ownPolicy = 'own policy'
 const and = (...sources: string[]) => sources.join('; ')
@@ -240,7 +242,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R047: {
     requirement:
-      'Can authenticate with `private_key_jwt` (ES256, PS256, RS256, EdDSA), with a secret in a Basic header (form-encoded, or as it is for servers that do not decode), or with a secret in the form',
+      'Can authenticate with `private_key_jwt` (ES256, PS256, RS256, EdDSA), with a certificate (`tls_client_auth`, `self_signed_tls_client_auth`), with a secret in a Basic header (form-encoded, or as it is for servers that do not decode), or with a secret in the form',
     source: rfc(9700, '2.5'),
   },
   R048: {
@@ -303,9 +305,23 @@ export const requirements: Record<string, Requirement> = {
       'Pushes the request where the authorization server requires it; where that names no endpoint for it, or `par` is true and there is none, no sign-in starts',
     source: rfc(9126, '5'),
   },
+  R062: {
+    requirement: 'Pushes a request of its own for each sign-in; one that was swapped on the way signs nobody in',
+    source: rfc(9126, '2.2'),
+  },
   R063: {
     requirement: 'Starts no sign-in in the open when pushing the request fails',
     source: and(rfc(9126, '2.3'), ownPolicy),
+  },
+  R064: {
+    requirement:
+      'Signs its authorization requests where that is configured or required, for the issuer alone, each with a `jti` of its own and a life of a minute, with nothing beside the request object; no metadata talk it out of that',
+    source: rfc(9101, '4, 10.2 and 10.8'),
+  },
+  R065: {
+    requirement:
+      'Where signed authorization responses are asked for, refuses any other: plain, unsigned, of another signer, issuer or client, or too old',
+    source: 'JWT Secured Authorization Response Mode (JARM), section 2.4',
   },
   R067: {
     requirement: 'Discards tokens that are not bound where `dpop` is set, and bound ones where it is not',
@@ -323,6 +339,16 @@ export const requirements: Record<string, Requirement> = {
     requirement: 'Sends its own `DPoP` and `Authorization` and none of the browser',
     source: rfc(9449, '7.1'),
   },
+  R075: {
+    requirement:
+      'Goes to `mtls_endpoint_aliases` with a client certificate, and starts no sign-in where the token endpoint would not ask for it',
+    source: rfc(8705, '5'),
+  },
+  R076: {
+    requirement:
+      'Shows its certificate at the endpoints where it has to prove who it is, and to no other host or endpoint',
+    source: and(rfc(8705, '2'), ownPolicy),
+  },
   R078: {
     requirement:
       'Makes a new client assertion for each request: of at most five minutes, with a `jti` of its own, the `kid` of its key and a type that nothing else has',
@@ -337,6 +363,11 @@ export const requirements: Record<string, Requirement> = {
     requirement:
       "Turns an API's `insufficient_user_authentication` into 401 `step_up_required` with an address for the stronger sign-in, whose `acr` is checked on return",
     source: 'RFC 9470, section 3',
+  },
+  R086: {
+    requirement:
+      'Asks for `authorization_details` by the configuration alone, and takes no grant of a type that was not asked for',
+    source: rfc(9396, '2 and 7'),
   },
   R084: {
     requirement:
@@ -521,6 +552,27 @@ export const requirements: Record<string, Requirement> = {
     source: backChannelLogout('2.6'),
   },
 
+  R170: {
+    requirement: 'With `profile: "fapi2"` takes only tokens that are bound to its key or certificate',
+    source: fapi('5.3.3.1'),
+  },
+  R171: {
+    requirement:
+      'With `profile: "fapi2"` refuses every setting that contradicts it: shared secrets, unbound tokens, RS256, plain http, requests that are not pushed',
+    source: fapi('5.3.3.1 and 5.4.1'),
+  },
+  R182: {
+    requirement: 'With `profile: "fapi2"` takes no authorization response without `iss`, whatever the metadata say',
+    source: fapi('5.3.3.2'),
+  },
+  R183: {
+    requirement: 'With `profile: "fapi2"` pushes every authorization request, and starts no sign-in where it cannot',
+    source: fapi('5.3.3.2'),
+  },
+  R185: {
+    requirement: 'With `profile: "fapi2"` takes only what is signed with PS256, ES256 or EdDSA (Ed25519)',
+    source: fapi('5.4.1'),
+  },
   R200: {
     requirement:
       'Sets no cookie longer than the 4,096 bytes that a browser keeps; tokens that do not fit make the sign-in fail and say so, and never leave half a session',

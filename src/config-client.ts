@@ -64,6 +64,26 @@ function isShortRsa(head: string): boolean {
 /** A private key of the client. */
 export const clientKey = withUsableKey(z.strictObject({ key: pkcs8, ...keySettings }))
 
+/** RFC 8705, section 2. Whether it is a certificate that TLS can use is for the platform to say. */
+function tls<const Method extends string>(method: Method, meaning: string) {
+  const settings = z.strictObject({
+    method: z.literal(method).describe(meaning),
+    cert: text
+      .regex(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/, 'must be a certificate in PEM')
+      .optional()
+      .describe('Certificate in PEM, with those between it and its root behind it (Node).'),
+    key: text
+      .regex(/-----BEGIN ([A-Z]+ )?PRIVATE KEY-----/, 'must be a private key in PEM, not encrypted')
+      .optional()
+      .describe('Private key of the certificate, PEM (Node).'),
+    binding: text.optional().describe('Binding of an mTLS certificate, in the place of `cert` and `key` (Workers).'),
+  })
+  const error = 'must have cert and key (Node), or a binding (Cloudflare Workers)'
+  return rule(settings, [], error, ({ cert, key, binding }) =>
+    binding === undefined ? cert === undefined || key === undefined : cert !== undefined || key !== undefined,
+  )
+}
+
 const secret = text.describe('`client_secret` registered there.')
 
 export const clientAuth = z.discriminatedUnion(
@@ -91,6 +111,11 @@ export const clientAuth = z.discriminatedUnion(
         ...keySettings,
       }),
     ),
+    tls('tls_client_auth', 'A certificate of an authority that the server trusts (RFC 8705, section 2.1).'),
+    tls('self_signed_tls_client_auth', 'A certificate that the server knows itself (RFC 8705, section 2.2).'),
   ],
-  { error: 'must have a method: client_secret_basic, client_secret_post or private_key_jwt' },
+  {
+    error:
+      'must have a method: client_secret_basic, client_secret_post, private_key_jwt, tls_client_auth or self_signed_tls_client_auth',
+  },
 )

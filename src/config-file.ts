@@ -42,7 +42,7 @@ function mistakesOf(document: ConfigInput, env: Record<string, unknown>): readon
   try {
     const config = readConfig(document, env)
     requirePlatform(config, 'Node')
-    return tlsMistakes(config.routes)
+    return tlsMistakes(config)
   } catch (error) {
     if (error instanceof ConfigError) return error.mistakes
     throw error

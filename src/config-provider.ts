@@ -1,7 +1,7 @@
 // The settings of one authorization server.
 import * as z from 'zod'
 import { clientAuth, clientKey } from './config-client.ts'
-import { flag, isHttp, issuer, notYet, rule, text } from './config-values.ts'
+import { flag, isHttp, issuer, rule, text } from './config-values.ts'
 
 /** One of `providers`. */
 export const provider = rule(
@@ -35,11 +35,34 @@ export const provider = rule(
       .union([z.literal('auto'), flag], 'must be "auto", true or false')
       .default('auto')
       .describe('Pushed authorization requests (RFC 9126): `auto` uses them where the server offers them.'),
-    jar: notYet(false, 'jar').default(false).describe('Signed request objects (RFC 9101).'),
+    jar: flag
+      .default(false)
+      .describe(
+        'Signs the authorization request with the first of the keys (RFC 9101), pushed or not. Servers that require it get it anyway.',
+      ),
+    responseMode: z
+      .enum(['query', 'jwt', 'query.jwt'], 'must be query, jwt or query.jwt')
+      .default('query')
+      .describe(
+        'How the answer to a sign-in comes: `jwt` and `query.jwt` (the same, by its long name) ask for a signed one (JARM), and any other is refused.',
+      ),
+    authorizationDetails: z
+      .array(
+        z.looseObject({ type: text.describe('Kind of right, as the authorization server calls it.') }),
+        'must be a list of objects with a type',
+      )
+      .min(1, 'must have at least one entry')
+      .optional()
+      .describe('Rights asked for at every sign-in besides scopes (`authorization_details`, RFC 9396).'),
     dpop: flag
       .default(false)
       .describe('Binds tokens to a key of each session (RFC 9449): who steals one cannot use it.'),
-    profile: notYet('default', 'profile "fapi2"').default('default').describe('Security profile to enforce.'),
+    profile: z
+      .enum(['default', 'fapi2'], 'must be default or fapi2')
+      .default('default')
+      .describe(
+        'Security profile to enforce. `fapi2`, the FAPI 2.0 Security Profile: pushed requests, a client that proves itself by key or certificate, tokens bound to it, `iss` in every answer, signatures with PS256, ES256 or EdDSA only, https only. A setting that contradicts it is a mistake.',
+      ),
     authorizationParams: z
       .record(z.string(), z.string('must be a string'), 'must be an object of strings')
       .refine((params) => !Object.keys(params).some((name) => reservedParams.has(name)), {
@@ -76,10 +99,11 @@ export const provider = rule(
   ({ issuer, allowInsecureRequests }) => isHttp(issuer) && !allowInsecureRequests,
 )
 
+/** What coatcheck sets itself, and what would become a claim of a request object. */
 const reservedParams = new Set(
-  'response_type client_id redirect_uri scope state nonce code_challenge code_challenge_method response_mode request request_uri'.split(
-    ' ',
-  ),
+  `response_type client_id redirect_uri scope state nonce code_challenge code_challenge_method response_mode request
+   request_uri response authorization_details dpop_jkt client_secret client_assertion client_assertion_type
+   iss sub aud exp nbf iat jti`.split(/\s+/),
 )
 
 function areDifferent(names: readonly (string | undefined)[]): boolean {

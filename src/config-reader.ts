@@ -36,15 +36,15 @@ export function readConfig(document: unknown, env: Record<string, unknown> = {})
 
 type PlatformName = 'Node' | 'Cloudflare Workers' | 'createCoatcheck() without a platform'
 
-/** The stores that each platform has, and what `routes[].tls` may consist of there. */
+/** The stores that each platform has, and what TLS settings may consist of there: of routes, and of clients. */
 const platforms: Record<PlatformName, { stores: readonly string[]; tls: readonly string[] }> = {
   Node: { stores: ['memory', 'sqlite', 'redis'], tls: ['ca', 'cert', 'key', 'serverName'] },
   'Cloudflare Workers': { stores: ['memory', 'durable-object'], tls: ['binding'] },
   'createCoatcheck() without a platform': { stores: ['memory'], tls: [] },
 }
 
-/** @throws ConfigError naming every setting that `platform` cannot do: stores, and TLS to upstreams */
-export function requirePlatform({ store, routes }: Config, platform: PlatformName): void {
+/** @throws ConfigError naming every setting that `platform` cannot do: stores, TLS to upstreams, client certificates */
+export function requirePlatform({ store, routes, providers }: Config, platform: PlatformName): void {
   const { stores, tls } = platforms[platform]
   const mistakes: string[] = []
   if (!stores.includes(store.type)) {
@@ -57,8 +57,19 @@ export function requirePlatform({ store, routes }: Config, platform: PlatformNam
       mistakes.push(`routes[${index}].tls.${setting}: ${platform} has no ${setting} for upstreams${instead}`)
     }
   }
+  for (const [index, { clientAuth }] of providers.entries()) {
+    if (clientAuth.method !== 'tls_client_auth' && clientAuth.method !== 'self_signed_tls_client_auth') continue
+    const possible = certificateSettings.filter((name) => tls.includes(name))
+    const instead = possible.length === 0 ? '' : `, only ${possible.join(', ')}`
+    for (const name of certificateSettings) {
+      if (clientAuth[name] === undefined || possible.includes(name)) continue
+      mistakes.push(`providers[${index}].clientAuth.${name}: ${platform} has no ${name} for clients${instead}`)
+    }
+  }
   if (mistakes.length > 0) throw new ConfigError(mistakes)
 }
+
+const certificateSettings = ['cert', 'key', 'binding'] as const
 
 function note(mistakes: Map<string, string>, at: string, what: string): void {
   if (!mistakes.has(at)) mistakes.set(at, what)
@@ -164,7 +175,7 @@ function contradictions(document: Record<string, unknown>): [string, string][] {
   repeated('providers', 'id', 'must not be the id of')
   repeated('providers', 'issuer', 'must not be the issuer of')
   repeated('routes', 'path', 'must not be the path of')
-  found.push(...providerContradictions(listAt(document, 'providers')))
+  found.push(...providerContradictions(listAt(document, 'providers'), document.publicUrl))
   const ids = listAt(document, 'providers').map((item) => (item as { id?: unknown } | null)?.id)
   for (const [index, item] of listAt(document, 'routes').entries()) {
     const { provider } = ((item as Record<string, unknown> | null)?.token ?? {}) as { provider?: unknown }

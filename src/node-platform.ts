@@ -9,6 +9,7 @@ import send from 'send'
 import type { Config } from './config.ts'
 import { ConfigError, requirePlatform } from './config-reader.ts'
 import { nodeExchange } from './node-exchange.ts'
+import { nodeFetch } from './node-fetch.ts'
 import { type Log, type LogEvent, levels, logLine } from './observability.ts'
 import type { HeaderList, Platform } from './platform.ts'
 import { memoryStore } from './stores/memory.ts'
@@ -36,15 +37,16 @@ export interface NodePlatform extends Platform {
 export function nodePlatform(config: Config, { log, root }: { log: Log; root: string }): NodePlatform {
   const now = Date.now
   requirePlatform(config, 'Node')
-  const mistakes = tlsMistakes(config.routes)
+  const mistakes = tlsMistakes(config)
   if (mistakes.length > 0) throw new ConfigError(mistakes)
   const { store, loaded, close: closeStore } = openStore(config, { log, root, now })
   const { transport, close } = undiciTransport()
+  const authorizationServers = nodeFetch()
   const background = new Set<Promise<unknown>>()
   const dir = config.spa && join(root, config.spa.dir)
   const platform: NodePlatform = {
     now,
-    fetch: (url, init) => fetch(url, init as RequestInit),
+    fetch: authorizationServers.fetch,
     transport,
     store,
     log,
@@ -60,6 +62,7 @@ export function nodePlatform(config: Config, { log, root }: { log: Log; root: st
       const deadline = now() + closeTime
       while (background.size > 0 && now() < deadline) await Promise.race([...background, setTimeout(100)])
       await close()
+      await authorizationServers.close()
       await closeStore?.()
     },
   }

@@ -33,6 +33,16 @@ export interface FetchInit {
   body?: string | URLSearchParams | Uint8Array | ArrayBuffer | ReadableStream | null | undefined
   signal?: AbortSignal | null | undefined
   redirect?: 'manual' | 'follow' | 'error'
+  /** With what this client proves itself in the TLS handshake. Platforms that have none are never given one. */
+  certificate?: ClientCertificate | undefined
+}
+
+/** A certificate of this client with its private key: in PEM (Node), or as the runtime keeps it (Cloudflare Workers). */
+export interface ClientCertificate {
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+  /** Name of an mTLS certificate binding. */
+  readonly binding?: string | undefined
 }
 
 /** One request of a browser, seen without building a web `Request` from it: the hot path looks only at this. */

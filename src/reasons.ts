@@ -60,9 +60,18 @@ export const reasons = {
     'Four sign-ins within half a minute left this browser without a session: it keeps no cookies of this site, or a page sends signed-in users to sign in.',
   login_repeated: 'The callback was used before.',
   issuer_mismatch: 'The answer came from, or names, another issuer than the one the sign-in went to.',
-  issuer_missing: 'The authorization server says it sends iss (RFC 9207) and did not.',
+  issuer_missing:
+    'The answer does not say whose it is (iss, RFC 9207), although the authorization server or the profile says it must.',
   authorization_refused: 'The authorization server answered the authorization request with an error.',
   authorization_response_malformed: 'The authorization response has neither a code nor an error.',
+  authorization_response_unsigned:
+    'The authorization response is not signed although responseMode asks for a signature (JARM).',
+  authorization_response_signature:
+    'The signature of the authorization response does not verify, or its algorithm or type is not acceptable.',
+  authorization_response_claim: 'The signed authorization response is from another issuer or for another client.',
+  authorization_response_time: 'The signed authorization response is too old. Compare the clocks.',
+  authorization_details_mismatch:
+    'The authorization server granted authorization_details of a type that authorizationDetails does not ask for.',
   id_token_missing: 'The token response has no ID token.',
   id_token_malformed: 'The ID token lacks a claim it must have, or a claim has the wrong type.',
   id_token_claim: 'A claim of the ID token (iss, aud, azp, nonce, at_hash, sub ...) has not the value it must have.',
@@ -75,6 +84,10 @@ export const reasons = {
   // Authorization servers
   metadata_mismatch: 'The metadata names another issuer than providers[].issuer; they must be equal to the letter.',
   metadata_incomplete: 'The metadata lacks an endpoint, or names one that is not https.',
+  profile_unsupported:
+    'The metadata name no pushed authorization requests, or no tokens bound to a certificate; profile "fapi2" needs both (the latter unless dpop is true).',
+  request_object_required:
+    'The authorization server takes signed request objects only (RFC 9101), and this client has no key: set keys.',
   invalid_grant: 'The authorization server does not accept the code or refresh token (any more).',
   client_rejected: 'The authorization server does not accept our client authentication. Check clientId and clientAuth.',
   request_rejected: 'The authorization server refused our request with an OAuth error.',

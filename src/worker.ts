@@ -54,7 +54,8 @@ function workerPlatform(config: Config, env: WorkerBindings): Platform {
   const now = Date.now
   const platform: Platform = {
     now,
-    fetch: (url, init) => fetch(url, init as RequestInit),
+    fetch: (url, { certificate, ...init }) =>
+      fetcherOf(certificate?.binding, env)(new Request(url, init as RequestInit)),
     transport: fetchTransport(
       (request, { tls }) => fetchThrough(tls?.binding, env)(request),
       (body, length) => body.pipeThrough(new FixedLengthStream(length)),
@@ -93,21 +94,31 @@ function isFetcher(binding: unknown): binding is Fetcher {
   return typeof binding === 'object' && binding !== null && 'fetch' in binding
 }
 
-function requireBindings({ routes }: Config, env: WorkerBindings): void {
-  const mistakes = routes.flatMap(({ tls }, index) =>
-    tls?.binding === undefined || isFetcher(env[tls.binding])
-      ? []
-      : [`routes[${index}].tls.binding: the Worker has no certificate or service bound by this name`],
-  )
+function requireBindings({ routes, providers }: Config, env: WorkerBindings): void {
+  const named = [
+    ...routes.map(({ tls }, index) => [`routes[${index}].tls.binding`, tls?.binding]),
+    ...providers.map(({ clientAuth }, index) => [
+      `providers[${index}].clientAuth.binding`,
+      'binding' in clientAuth ? clientAuth.binding : undefined,
+    ]),
+  ]
+  const mistakes = named
+    .filter(([, name]) => name !== undefined && !isFetcher(env[name]))
+    .map(([at]) => `${at}: the Worker has no certificate or service bound by this name`)
   if (mistakes.length > 0) throw new ConfigError(mistakes)
 }
 
 /** What reaches an upstream: its binding, and nothing else if it has one. */
 function fetchThrough(name: string | undefined, env: WorkerBindings): Fetcher['fetch'] {
-  if (name === undefined) return (request) => fetch(request, asItCame)
+  const through = fetcherOf(name, env)
+  return (request) => through(request, asItCame)
+}
+
+function fetcherOf(name: string | undefined, env: WorkerBindings): Fetcher['fetch'] {
+  if (name === undefined) return (request, init) => fetch(request, init)
   const binding = env[name]
-  if (!isFetcher(binding)) throw new ConfigError(['routes: a binding is gone'])
-  return (request) => binding.fetch(request, asItCame)
+  if (!isFetcher(binding)) throw new ConfigError([`${name}: a binding is gone`])
+  return (request, init) => binding.fetch(request, init)
 }
 
 async function assetFrom(

@@ -46,7 +46,7 @@ describe('the source', () => {
     ['openid-client', /^oauth\//],
     ['jose', /^oauth\//],
     ['iron-session', /^session\/seal\.ts$/],
-    ['undici', /^upstream\/(undici(-pools)?|http2)\.ts$/],
+    ['undici', /^(node-fetch|upstream\/(undici(-pools)?|http2))\.ts$/],
     ['zod', /^config(-client|-provider|-route|-token|-values|-reader)?\.ts$/],
     ['pino', /^node-platform\.ts$/],
     ['send', /^node-platform\.ts$/],
@@ -78,7 +78,7 @@ describe('the source', () => {
     )
     expect(
       loaded.filter((one) =>
-        /^(node|node-platform|node-exchange|cli|config-file|admin)\.ts$|undici|sqlite|redis/.test(one),
+        /^(node|node-platform|node-exchange|node-fetch|cli|config-file|admin)\.ts$|undici|sqlite|redis/.test(one),
       ),
     ).toEqual([])
   })

@@ -342,6 +342,34 @@ describe('readConfig()', () => {
       'providers[0].clientAuth.key: is required, unless the provider has keys',
     ],
     [
+      'signed requests without a key',
+      (c) => (c.providers[0].jar = true),
+      'providers[0].jar: needs a key to sign with: set keys',
+    ],
+    [
+      'rights of no type',
+      (c) => (c.providers[0].authorizationDetails = [{ actions: ['read'] }]),
+      'providers[0].authorizationDetails[0].type: is required',
+    ],
+    [
+      'a response mode that a cookie would not survive',
+      (c) => (c.providers[0].responseMode = 'form_post.jwt'),
+      'providers[0].responseMode: must be query, jwt or query.jwt',
+    ],
+    [
+      'a certificate without its key',
+      (c) => (c.providers[0].clientAuth = { method: 'tls_client_auth', key: '-----BEGIN PRIVATE KEY-----' }),
+      'providers[0].clientAuth: must have cert and key (Node), or a binding (Cloudflare Workers)',
+    ],
+    [
+      'a certificate that is none',
+      (c) => {
+        const clientAuth = { method: 'tls_client_auth', cert: 'file.pem', key: '-----BEGIN PRIVATE KEY-----' }
+        c.providers[0].clientAuth = clientAuth
+      },
+      'providers[0].clientAuth.cert: must be a certificate in PEM',
+    ],
+    [
       'two keys of one name',
       (c) => {
         const key = () => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
@@ -430,16 +458,26 @@ describe('readConfig()', () => {
       'store.binding: is required',
     ],
     [
-      'what this version cannot do',
-      (c) => (c.providers[0].profile = 'fapi2'),
-      'providers[0].profile: profile "fapi2" is not available in this version',
+      'a security profile that nobody knows',
+      (c) => (c.providers[0].profile = 'fapi1'),
+      'providers[0].profile: must be default or fapi2',
     ],
   ])('refuses %s', (_, change, mistake) => {
     expect(mistakes(change)).toEqual([mistake])
   })
 
   test('refuses authorization parameters that are its own business', () => {
-    for (const name of ['scope', 'state', 'nonce', 'redirect_uri', 'code_challenge', 'request', 'client_id']) {
+    for (const name of [
+      'scope',
+      'state',
+      'nonce',
+      'redirect_uri',
+      'code_challenge',
+      'request',
+      'client_id',
+      'authorization_details',
+      'sub',
+    ]) {
       const [mistake] = mistakes((config) => (config.providers[0].authorizationParams = { [name]: 'x' }))
       expect(mistake).toMatch(/^providers\[0\]\.authorizationParams: must not set/)
     }

@@ -4,7 +4,7 @@ import { seeOther } from '../answers.ts'
 import type { Config } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
 import type { LoginHints, LoginTransaction } from '../oauth/authorization-request.ts'
-import type { AuthorizationResponse } from '../oauth/authorization-response.ts'
+import { type AuthorizationResponse, claimedState } from '../oauth/authorization-response.ts'
 import type { RelyingParty } from '../oauth/relying-party.ts'
 import type { SignOut } from '../oauth/sign-out.ts'
 import { chooseProviderPage, confirmLoginPage, loginLoopPage, staleLoginPage } from '../pages.ts'
@@ -153,9 +153,9 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
     async finish(c) {
       const { headers } = platform.exchange(c)
       const cookie = headerText(headers, 'cookie')
-      const answer = single(c, ['state', 'code', 'iss', 'error', 'error_description', 'response'])
+      const sent = single(c, ['state', 'code', 'iss', 'error', 'error_description', 'response'])
       const logins = await readLogins(cookie)
-      const login = logins.find(({ state }) => state === answer.state)
+      const login = logins.find(({ state }) => state === claimedState(sent))
       // An answer at another provider's address is nobody's answer (RFC 9700, section 4.4).
       const isExpected = login && relyingParties.get(login.provider)?.callbackPath === c.req.path
       if (!login || !isExpected) return stale(headers, '/', 'login_unknown')
@@ -168,7 +168,9 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
         const spent = { codeVerifier: '', nonce: '', key: undefined, used: true, finishedAt: now(), session }
         return writeLogins(logins.map((one) => (one === login ? { ...one, ...spent } : one)))
       }
+      let answer: AuthorizationResponse = {}
       try {
+        answer = await relyingPartyFor(login.provider).open(sent)
         const session = await signIn(login, answer, headers)
         return seeOther(login.returnTo, [await loginCookie(session.id), ...sessions.cookiesFor(session)])
       } catch (error) {
@@ -222,7 +224,6 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
 
   /** Turns the answer of the authorization server into a session. */
   async function signIn(login: PendingLogin, answer: AuthorizationResponse, headers: HeaderRecord): Promise<Session> {
-    if (answer.response !== undefined) throw new CoatcheckError('login_failed', 'authorization_response_malformed')
     if (answer.code === undefined && answer.error === undefined) {
       throw new CoatcheckError('login_failed', 'authorization_response_malformed')
     }

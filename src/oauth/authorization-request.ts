@@ -3,8 +3,10 @@ import * as client from 'openid-client'
 import type { Config, ProviderConfig } from '../config.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
+import { signedAs } from './client-keys.ts'
 import { thumbprintOf } from './dpop.ts'
 import { refusedByServer } from './failures.ts'
+import { requiresPushedRequests } from './security-profile.ts'
 import type { BindingKey } from './token-set.ts'
 
 /** What is remembered of a login between its two halves. */
@@ -66,16 +68,32 @@ export function createAuthorizationRequests(
     // The code is bound to it too (RFC 9449, section 10).
     if (transaction.key) params.set('dpop_jkt', await thumbprintOf(transaction.key))
     for (const resource of resources) params.append('resource', resource)
+    if (provider.responseMode !== 'query') params.set('response_mode', provider.responseMode)
+    // From the configuration and nowhere else: a page could ask for any rights (RFC 9396, section 2).
+    const { authorizationDetails } = provider
+    if (authorizationDetails) params.set('authorization_details', JSON.stringify(authorizationDetails))
     return params
+  }
+
+  /** All of it in one signed request object, where that is configured or required (RFC 9101). */
+  async function signed(params: URLSearchParams, { configuration, metadata, signing }: AuthorizationServer) {
+    if (!provider.jar && metadata.require_signed_request_object !== true) return params
+    if (!signing) throw unavailable('request_object_required')
+    // Of openid-client are: iss, aud (the issuer, as a string), nbf, a jti of its own, and a life of a minute.
+    const change = signedAs(signing.alg, 'oauth-authz-req+jwt')
+    const { searchParams } = await client.buildAuthorizationUrlWithJAR(configuration, params, signing, change)
+    // Nothing stands beside it that a server could take for the request instead (RFC 9101, section 10.7).
+    return new URLSearchParams([...searchParams].filter(([name]) => name === 'client_id' || name === 'request'))
   }
 
   return {
     scopeOf,
 
-    async urlFor({ configuration, metadata }, transaction, asked) {
-      const params = await paramsOf(transaction, asked)
+    async urlFor(server, transaction, asked) {
+      const { configuration, metadata } = server
+      const params = await signed(await paramsOf(transaction, asked), server)
       const isOffered = metadata.pushed_authorization_request_endpoint !== undefined
-      const isRequired = metadata.require_pushed_authorization_requests === true || provider.par === true
+      const isRequired = metadata.require_pushed_authorization_requests === true || requiresPushedRequests(provider)
       if (isRequired && !isOffered) throw unavailable('metadata_incomplete')
       if (!isRequired && !(provider.par === 'auto' && isOffered)) {
         return client.buildAuthorizationUrl(configuration, params)

@@ -4,11 +4,18 @@ import type { ProviderConfig } from '../config.ts'
 import { isLoopback } from '../config-values.ts'
 import { CoatcheckError } from '../errors.ts'
 import type { Platform } from '../platform.ts'
-import { authorizationServerFetch, isData, isJwt, unavailable } from './authorization-server-fetch.ts'
-import { clientAuthentication } from './client-authentication.ts'
+import {
+  type AuthorizationServerFetch,
+  authorizationServerFetch,
+  isData,
+  isJwt,
+  unavailable,
+} from './authorization-server-fetch.ts'
+import { clientAuthentication, clientCertificate } from './client-authentication.ts'
 import { type SigningKey, signingKey } from './client-keys.ts'
 import { reasonOf } from './failures.ts'
 import { type IdTokenVerifier, idTokenVerifier } from './id-token.ts'
+import { acceptableAlgorithms, isUpToProfile } from './security-profile.ts'
 
 /** An authorization server that has introduced itself (OpenID Connect Discovery 1.0, section 4). */
 export interface AuthorizationServer {
@@ -24,6 +31,14 @@ export interface AuthorizationServer {
 
 /** Metadata older than this is fetched again, beside the request that notices. Milliseconds. */
 const metadataAge = 3_600_000
+/** Where this client has to prove who it is, or that a token is its own. A certificate is shown nowhere else. */
+const authenticatingEndpoints = [
+  'token_endpoint',
+  'revocation_endpoint',
+  'pushed_authorization_request_endpoint',
+  'userinfo_endpoint',
+] as const
+type EndpointName = (typeof authenticatingEndpoints)[number]
 /** After a failed discovery nobody tries again for this long. Milliseconds. */
 const discoveryPause = 1_000
 
@@ -42,6 +57,9 @@ export function discovered(
   const { issuer, clientId } = provider
   const insecure = issuer.startsWith('http:')
   const fetch = authorizationServerFetch(platform.fetch)
+  const certificate = clientCertificate(provider)
+  /** What every request there has in common. */
+  const clientMetadata = { [client.clockTolerance]: 30, use_mtls_endpoint_aliases: certificate !== undefined }
   let known: AuthorizationServer | undefined
   let failed: { error: CoatcheckError; at: number } | undefined
 
@@ -49,7 +67,7 @@ export function discovered(
     const signing = await signingKey(provider)
     const authentication = clientAuthentication(provider, signing)
     const configuration = await client
-      .discovery(new URL(issuer), clientId, { [client.clockTolerance]: 30 }, authentication, {
+      .discovery(new URL(issuer), clientId, clientMetadata, authentication, {
         algorithm: 'oidc',
         timeout: timeout / 1_000,
         [client.customFetch]: fetch,
@@ -63,30 +81,45 @@ export function discovered(
     if (metadata.issuer !== issuer) throw unavailable('metadata_mismatch')
     const { authorization_endpoint, token_endpoint, jwks_uri } = metadata
     if (!authorization_endpoint || !token_endpoint || !jwks_uri) throw unavailable('metadata_incomplete')
-    if (!Object.entries(metadata).every(([name, value]) => isEndpointSafe(name, value))) {
+    const named = [...Object.entries(metadata), ...Object.entries(metadata.mtls_endpoint_aliases ?? {})]
+    if (!named.every(([name, value]) => isEndpointSafe(name, value))) throw unavailable('metadata_incomplete')
+    const authenticating = new Set(authenticatingEndpoints.map((name) => addressOf(metadata, name)))
+    // Without TLS nobody would ask for the certificate, and the server could take us for anybody.
+    if (certificate && !addressOf(metadata, 'token_endpoint')?.startsWith('https:')) {
       throw unavailable('metadata_incomplete')
     }
+    const fetchThere: AuthorizationServerFetch = (url, init) =>
+      fetch(url, authenticating.has(url) ? { ...init, certificate } : init)
+    if (!isUpToProfile(provider, metadata)) throw unavailable('profile_unsupported')
     const supported = {
+      acceptable: acceptableAlgorithms(provider),
       idToken: metadata.id_token_signing_alg_values_supported,
       userinfo: metadata.userinfo_signing_alg_values_supported,
+      authorizationResponse: metadata.authorization_signing_alg_values_supported,
     }
     const idTokens = idTokenVerifier(jwks_uri, supported, { fetch, timeout, now: platform.now })
     // openid-client looks at the type of every answer but this one, and at no signature of it.
-    const userinfoUrl = metadata.userinfo_endpoint && new URL(metadata.userinfo_endpoint).href
+    const userinfoUrl = addressOf(metadata, 'userinfo_endpoint')
     configuration[client.customFetch] = async (url, init) => {
-      const answer = await fetch(url, init)
+      const answer = await fetchThere(url, init)
       if (url !== userinfoUrl || !answer.ok) return answer
       if (!isData(answer)) throw unavailable('response_malformed')
       if (isJwt(answer)) await idTokens.verifyUserinfo(await answer.clone().text())
       return answer
     }
-    const anyTime = { [client.clockTolerance]: Number.MAX_SAFE_INTEGER }
+    const anyTime = { ...clientMetadata, [client.clockTolerance]: Number.MAX_SAFE_INTEGER }
     const refreshing = new client.Configuration(metadata, clientId, anyTime, authentication)
     refreshing.timeout = timeout / 1_000
-    refreshing[client.customFetch] = fetch
+    refreshing[client.customFetch] = fetchThere
     if (insecure) client.allowInsecureRequests(refreshing)
     platform.log({ event: 'provider.ready', provider: provider.id })
     return { configuration, refreshing, metadata, idTokens, signing, fetchedAt: platform.now() }
+  }
+
+  /** Where an endpoint is for this client: one that proves itself in TLS may have it elsewhere (RFC 8705, section 5). */
+  function addressOf(metadata: client.ServerMetadata, name: EndpointName): string | undefined {
+    const address = (certificate && metadata.mtls_endpoint_aliases?.[name]) ?? metadata[name]
+    return address === undefined ? undefined : new URL(address).href
   }
 
   /** An endpoint is https, or on loopback where the issuer is. */

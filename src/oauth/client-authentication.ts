@@ -1,6 +1,7 @@
 // How coatcheck proves to an authorization server which client it is.
-import { type ClientAuth, ClientSecretPost, PrivateKeyJwt } from 'openid-client'
+import { type ClientAuth, ClientSecretPost, PrivateKeyJwt, TlsClientAuth } from 'openid-client'
 import type { ProviderConfig } from '../config.ts'
+import type { ClientCertificate } from '../platform.ts'
 import { type SigningKey, signedAs } from './client-keys.ts'
 
 /** The configured client authentication. @param signing obligatory for `private_key_jwt`; the configuration sees to it. */
@@ -15,7 +16,16 @@ export function clientAuthentication({ clientAuth }: ProviderConfig, signing: Si
       // Of openid-client are: one audience (the issuer, as a string), a new jti each time, and a life of a minute.
       return PrivateKeyJwt(signing, signedAs(signing.alg, 'client-authentication+jwt'))
     }
+    case 'tls_client_auth':
+    case 'self_signed_tls_client_auth':
+      return TlsClientAuth()
   }
+}
+
+/** With what this client proves itself in TLS handshakes there; `undefined` where it does so by other means. */
+export function clientCertificate({ clientAuth }: ProviderConfig): ClientCertificate | undefined {
+  const isByTls = clientAuth.method === 'tls_client_auth' || clientAuth.method === 'self_signed_tls_client_auth'
+  return isByTls ? clientAuth : undefined
 }
 
 /**

@@ -13,11 +13,6 @@ import { CoatcheckError } from '../errors.ts'
 import type { Reason } from '../reasons.ts'
 import type { AuthorizationServerFetch } from './authorization-server-fetch.ts'
 
-/** Algorithms that are accepted at all: asymmetric, and not broken (RFC 8725, section 3.1). Never `none`, never HMAC. */
-const acceptable = new Set(
-  'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519 ML-DSA-44 ML-DSA-65 ML-DSA-87'.split(' '),
-)
-
 /** What an ID token is expected to say. */
 export interface IdTokenExpectations {
   issuer: string
@@ -53,6 +48,20 @@ export interface IdTokenVerifier {
    * @throws CoatcheckError as `verify`
    */
   verifyLogoutToken(jwt: string, expected: { issuer: string; clientId: string }): Promise<LogoutTokenParts>
+  /**
+   * Verifies the signature of an authorization response and its `iss`, `aud` and `exp` (JARM, section 2.4).
+   * @throws CoatcheckError as `verify`
+   */
+  verifyAuthorizationResponse(jwt: string, expected: { issuer: string; clientId: string }): Promise<JWTPayload>
+}
+
+/** Algorithms that an authorization server says it signs with, in its metadata; RS256 where it does not say. */
+export interface SigningAlgorithms {
+  /** Of these, those that are accepted at all. */
+  readonly acceptable: ReadonlySet<string>
+  readonly idToken: readonly string[] | undefined
+  readonly userinfo: readonly string[] | undefined
+  readonly authorizationResponse: readonly string[] | undefined
 }
 
 /** A logout token whose signature is right. */
@@ -83,6 +92,11 @@ function isForUs({ aud, azp }: JWTPayload, clientId: string): boolean {
   return audience.length > 0 && audience.every((one) => one === clientId) && (azp === undefined || azp === clientId)
 }
 
+/** A logout token or an access token is no ID token, and no authorization response (RFC 8725, section 3.11). */
+function isOfOtherType({ typ }: { typ?: unknown }): boolean {
+  return typ !== undefined && String(typ).toUpperCase() !== 'JWT'
+}
+
 function isOfAnother({ sub, nonce, auth_time }: JWTPayload, { subject, authTime, ...original }: OriginalSignIn) {
   if (sub !== subject) return true
   if (nonce !== undefined && nonce !== original.nonce) return true
@@ -96,16 +110,15 @@ function isOfAnother({ sub, nonce, auth_time }: JWTPayload, { subject, authTime,
 const fetchesPerMinute = 5
 
 /**
- * @param supported `id_token_signing_alg_values_supported` and `userinfo_signing_alg_values_supported` of the
- * authorization server.
  * @param timeout for fetching keys, in milliseconds.
  */
 export function idTokenVerifier(
   jwksUri: string,
-  supported: { idToken: readonly string[] | undefined; userinfo: readonly string[] | undefined },
+  supported: SigningAlgorithms,
   { fetch, timeout, now }: { fetch: AuthorizationServerFetch; timeout: number; now: () => number },
 ): IdTokenVerifier {
-  const accepted = (algorithms: readonly string[] = ['RS256']) => algorithms.filter((alg) => acceptable.has(alg))
+  const accepted = (algorithms: readonly string[] = ['RS256']) =>
+    algorithms.filter((alg) => supported.acceptable.has(alg))
   const keySet = () =>
     createRemoteJWKSet(new URL(jwksUri), {
       [customFetch]: seldom(fetch, now),
@@ -127,9 +140,7 @@ export function idTokenVerifier(
       }).catch((error) => {
         throw failure(error)
       })
-      const { typ } = protectedHeader
-      // A logout token or an access token is not an ID token (RFC 8725, section 3.11).
-      if (typ !== undefined && String(typ).toUpperCase() !== 'JWT') throw refused('id_token_signature')
+      if (isOfOtherType(protectedHeader)) throw refused('id_token_signature')
       const { sub, at_hash, iat = 0 } = payload
       if (typeof sub !== 'string' || sub === '' || sub.length > 255) throw refused('id_token_malformed')
       if (!isForUs(payload, clientId)) throw refused('id_token_claim')
@@ -151,6 +162,21 @@ export function idTokenVerifier(
         throw failure(error)
       })
       return { type: protectedHeader.typ, claims: payload }
+    },
+    async verifyAuthorizationResponse(jwt, { issuer, clientId }) {
+      const { payload, protectedHeader } = await jwtVerify(jwt, keys, {
+        algorithms: accepted(supported.authorizationResponse),
+        issuer,
+        audience: clientId,
+        clockTolerance: 30,
+        currentDate: new Date(now()),
+        requiredClaims: ['iss', 'aud', 'exp'],
+      }).catch((error) => {
+        throw failure(error)
+      })
+      if (isOfOtherType(protectedHeader)) throw refused('id_token_signature')
+      if (!isForUs(payload, clientId)) throw refused('id_token_claim')
+      return payload
     },
     async verifyUserinfo(jwt) {
       await compactVerify(jwt, keys, { algorithms: accepted(supported.userinfo) }).catch((error) => {

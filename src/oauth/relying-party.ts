@@ -5,7 +5,7 @@ import { CoatcheckError } from '../errors.ts'
 import type { Platform } from '../platform.ts'
 import type { SignIn } from '../session/session.ts'
 import { createAuthorizationRequests, type LoginHints, type LoginTransaction } from './authorization-request.ts'
-import { type AuthorizationResponse, checkIssuer } from './authorization-response.ts'
+import { type AuthorizationResponse, checkIssuer, isOfTypesAsked, opened } from './authorization-response.ts'
 import { type AuthorizationServer, discovered } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 import { publicKeys } from './client-keys.ts'
@@ -30,6 +30,11 @@ export interface RelyingParty extends Grants {
   publicKeys(): Promise<readonly object[]>
   /** The address to send the browser to. @throws CoatcheckError `authorization_server_unavailable`, `login_failed` */
   authorizationUrl(transaction: LoginTransaction, asked: LoginHints): Promise<URL>
+  /**
+   * What an authorization response says: its parameters, out of their signature where they are to have one (JARM).
+   * @throws CoatcheckError `login_failed`, `authorization_server_unavailable`
+   */
+  open(answer: AuthorizationResponse): Promise<AuthorizationResponse>
   /**
    * Redeems the code of an authorization response and validates the ID token, its signature included.
    * @throws CoatcheckError `login_failed`, or `authorization_server_unavailable` when nobody is to blame
@@ -147,10 +152,12 @@ export function createRelyingParty(
       return requests.urlFor(await server(), transaction, asked)
     },
 
+    open: async (answer) => opened(answer, provider, await server()),
+
     async finish(answer, transaction) {
       const authorizationServer = await server()
       const { configuration, metadata, idTokens } = authorizationServer
-      checkIssuer(answer.iss, issuer, metadata)
+      checkIssuer(answer.iss, provider, metadata)
       const sentAt = platform.now()
       const callback = new URL(redirectUri)
       for (const [name, value] of Object.entries(answer)) callback.searchParams.set(name, value)
@@ -174,6 +181,9 @@ export function createRelyingParty(
         const tokens = tokenSet(hinted(provider, response, idToken), sentAt, lead, asked)
         const refusedScope = transaction.moreScope.filter((scope) => !grants(tokens, [scope]))
         try {
+          if (!isOfTypesAsked(response.authorization_details, provider)) {
+            throw new CoatcheckError('login_failed', 'authorization_details_mismatch')
+          }
           const who = await identified(authorizationServer, identity, accessToken, transaction)
           return { ...who, refusedScope: refusedScope.length > 0 ? refusedScope : undefined, tokens, beganAt: sentAt }
         } catch (error) {

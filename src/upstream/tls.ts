@@ -1,7 +1,7 @@
-// TLS to upstreams on Node, for whoever opens a connection to one: what to pass, and whether it can work.
+// TLS on Node, for whoever opens a connection: what to pass to an upstream, and whether certificates can work at all.
 import { X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
-import type { RouteConfig } from '../config.ts'
+import type { Config } from '../config.ts'
 import type { UpstreamTls } from '../platform.ts'
 
 /** What `tls.connect()` of Node takes. There is no way to leave out verification, not even through the environment. */
@@ -32,19 +32,22 @@ export function tlsOptionsOf(tls: UpstreamTls | undefined): TlsOptions {
 }
 
 /** What is wrong with certificates and keys that look like some: OpenSSL cannot read them, or they do not belong together. */
-export function tlsMistakes(routes: readonly RouteConfig[]): string[] {
-  return routes.flatMap(({ tls }, index) => {
-    if (!tls) return []
-    const { ca, cert, key } = tls
-    const mistakes: string[] = []
-    if (!isReadable(ca)) mistakes.push(`routes[${index}].tls.ca: must be certificates that OpenSSL can read`)
-    if (!isReadable(cert)) mistakes.push(`routes[${index}].tls.cert: must be certificates that OpenSSL can read`)
-    if (!isUsable({ key })) mistakes.push(`routes[${index}].tls.key: must be a private key that OpenSSL can read`)
-    if (mistakes.length === 0 && !isUsable({ cert, key })) {
-      mistakes.push(`routes[${index}].tls.key: must be the private key of cert`)
-    }
-    return mistakes
-  })
+export function tlsMistakes({ routes, providers }: Pick<Config, 'routes' | 'providers'>): string[] {
+  return [
+    ...routes.flatMap(({ tls }, index) => (tls ? mistakesOf(tls, `routes[${index}].tls`) : [])),
+    ...providers.flatMap(({ clientAuth }, index) =>
+      'cert' in clientAuth ? mistakesOf(clientAuth, `providers[${index}].clientAuth`) : [],
+    ),
+  ]
+}
+
+function mistakesOf({ ca, cert, key }: UpstreamTls, at: string): string[] {
+  const mistakes: string[] = []
+  if (!isReadable(ca)) mistakes.push(`${at}.ca: must be certificates that OpenSSL can read`)
+  if (!isReadable(cert)) mistakes.push(`${at}.cert: must be certificates that OpenSSL can read`)
+  if (!isUsable({ key })) mistakes.push(`${at}.key: must be a private key that OpenSSL can read`)
+  if (mistakes.length === 0 && !isUsable({ cert, key })) mistakes.push(`${at}.key: must be the private key of cert`)
+  return mistakes
 }
 
 /** Each of them: a secure context would leave out what it cannot read, and trust nobody instead. */

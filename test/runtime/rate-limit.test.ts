@@ -140,13 +140,13 @@ test('a shared store goes on counting where it was when coatcheck is started aga
   const [as, api] = [closeAfterTest(await startAuthorizationServer()), closeAfterTest(await startUpstream())]
   const [store, disk] = [await sharedStore(), await newFolder()]
   const route = { ...limited({ per: 'address', requests: 3, window: '1h' }, 'none'), upstream: api.url }
-  const before = await openCoatcheck(as, api, { store, routes: [route] }, disk)
+  const before = await openCoatcheck(as, api, { store, routes: [route] }, { disk })
   try {
     expect(await statusesOf(2, () => before.browser().fetch('/api/x'))).toEqual([200, 200])
   } finally {
     await before.close()
   }
-  const after = closeAfterTest(await openCoatcheck(as, api, before.config, disk))
+  const after = closeAfterTest(await openCoatcheck(as, api, before.config, { disk }))
   expect(await statusesOf(2, () => after.browser().fetch('/api/x'))).toEqual([200, 429])
 })
 

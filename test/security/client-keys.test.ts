@@ -1,19 +1,12 @@
 // Attack: private keys of the client in what it publishes, and a roll-over that leaves a moment in which nobody believes it.
 // R079
-import { calculateJwkThumbprint, createRemoteJWKSet, decodeProtectedHeader, exportPKCS8, generateKeyPair } from 'jose'
+import { calculateJwkThumbprint, createRemoteJWKSet, decodeProtectedHeader } from 'jose'
 import { describe, expect, test } from 'vitest'
 import type { ConfigInput } from '../../src/config.ts'
+import { type ClientKey, newClientKey } from '../support/client-key.ts'
 import { startCoatcheck, startWorld } from '../support/coatcheck.ts'
 
-type Algorithm = 'PS256' | 'ES256' | 'EdDSA' | 'Ed25519' | 'RS256'
-type Key = { key: string; alg: Algorithm; kid?: string }
-
-async function newKey(alg: Algorithm, kid?: string): Promise<Key> {
-  const { privateKey } = await generateKeyPair(alg, { extractable: true })
-  return { key: await exportPKCS8(privateKey), alg, ...(kid === undefined ? {} : { kid }) }
-}
-
-const withKeys = (config: ConfigInput, keys: Key[]) => ({
+const withKeys = (config: ConfigInput, keys: ClientKey[]) => ({
   providers: config.providers.map((one) => ({ ...one, clientAuth: { method: 'private_key_jwt' as const }, keys })),
 })
 
@@ -25,7 +18,9 @@ function names(value: unknown): string[] {
 
 describe('R079 the published keys', () => {
   test('are the public halves of all kinds of keys, without a single private member', async () => {
-    const keys = await Promise.all((['ES256', 'PS256', 'RS256', 'EdDSA', 'Ed25519'] as const).map((alg) => newKey(alg)))
+    const keys = await Promise.all(
+      (['ES256', 'PS256', 'RS256', 'EdDSA', 'Ed25519'] as const).map((alg) => newClientKey(alg)),
+    )
     const world = await startWorld(({ config }) => withKeys(config, keys))
     const answer = await world.browser().send('/auth/jwks.json')
     expect(answer.status).toBe(200)
@@ -51,7 +46,7 @@ describe('R079 the published keys', () => {
   })
 
   test('are those of all providers, each once', async () => {
-    const [shared, other] = [await newKey('ES256', 'shared'), await newKey('ES256', 'other')]
+    const [shared, other] = [await newClientKey('ES256', 'shared'), await newClientKey('ES256', 'other')]
     const world = await startWorld(({ config }) => {
       const [first] = withKeys(config, [shared]).providers
       if (!first) throw new Error('no provider')
@@ -64,7 +59,7 @@ describe('R079 the published keys', () => {
 
 describe('R079 a server that fetches the keys of its client', () => {
   test('believes it before, while and after they are exchanged', async () => {
-    const [old, young] = [await newKey('ES256'), await newKey('EdDSA')]
+    const [old, young] = [await newClientKey('ES256'), await newClientKey('EdDSA')]
     const before = await startWorld(({ config }) => withKeys(config, [old]))
     const { as, api } = before
     const signed: unknown[] = []

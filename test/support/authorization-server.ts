@@ -1,7 +1,8 @@
 // An OpenID provider under the test's control: honest by default, and hostile in exactly the way a test asks for.
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { exportJWK, generateKeyPair, type JWK, type JWTVerifyGetKey, jwtVerify, SignJWT } from 'jose'
+import { decodeJwt, exportJWK, generateKeyPair, type JWK, type JWTVerifyGetKey, jwtVerify, SignJWT } from 'jose'
+import type { Certificate } from './certificate.ts'
 import { openProof } from './dpop.ts'
 import { bodyOf, listen, type TestServer } from './http-server.ts'
 
@@ -47,6 +48,8 @@ export interface Behaviour {
   tokenResponse: (response: Record<string, unknown>) => void | Promise<void>
   /** Changes the authorization response. */
   callback: (parameters: URLSearchParams) => void
+  /** Changes claims and header of a signed authorization response (JARM) before it is signed. */
+  signedCallback: (claims: Record<string, unknown>, header: Record<string, unknown>) => void
   /** Changes the metadata. */
   metadata: (metadata: Record<string, unknown>) => void
   /** Whether a code is only redeemed with the verifier of its challenge. */
@@ -55,6 +58,8 @@ export interface Behaviour {
   clientKey: CryptoKey | JWTVerifyGetKey | undefined
   /** Binds tokens to the key of the `DPoP` proof that a request has, and asks for a nonce in it, if one is named. */
   dpop: { nonce?: string } | undefined
+  /** Believes what openMutualTls() says of the certificate that the client showed, and no secret. */
+  clientCertificate: boolean
   /** Breaks every connection. */
   away: boolean
   /** Replaces the answer of an endpoint, by its path. */
@@ -72,8 +77,8 @@ export interface AuthorizationServer extends TestServer {
   readonly clientId: string
   readonly clientSecret: string
   readonly publicKeys: JWK[]
-  /** Makes a new signing key; the old one is published no more. */
-  rotateKeys(): Promise<void>
+  /** Makes a new signing key, for RS256 unless told otherwise; the old one is published no more. */
+  rotateKeys(alg?: string): Promise<void>
   /** Signs any claims, as a logout token unless `header` says otherwise. */
   logoutToken(claims: Record<string, unknown>, header?: Record<string, unknown>): Promise<string>
   /** The private key in use, for forging. */
@@ -95,15 +100,18 @@ export const honest = (): Behaviour => ({
   signedIdToken: (jwt) => jwt,
   tokenResponse: () => {},
   callback: () => {},
+  signedCallback: () => {},
   metadata: () => {},
   checksVerifier: true,
   clientKey: undefined,
   dpop: undefined,
+  clientCertificate: false,
   away: false,
   faults: {},
 })
 
-export async function startAuthorizationServer(): Promise<AuthorizationServer> {
+/** @param tls a certificate for `localhost`, and the issuer is https */
+export async function startAuthorizationServer(tls?: Certificate): Promise<AuthorizationServer> {
   const behaviour = honest()
   const requests: Recorded[] = []
   const reuses: string[] = []
@@ -117,9 +125,9 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
   let keys: { privateKey: CryptoKey; jwk: JWK }
   const publicKeys: JWK[] = []
 
-  async function rotateKeys() {
-    const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true })
-    const jwk = { ...(await exportJWK(publicKey)), kid: randomBytes(4).toString('hex'), use: 'sig', alg: 'RS256' }
+  async function rotateKeys(alg = 'RS256') {
+    const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true })
+    const jwk = { ...(await exportJWK(publicKey)), kid: randomBytes(4).toString('hex'), use: 'sig', alg }
     keys = { privateKey, jwk }
     publicKeys.splice(0, publicKeys.length, jwk)
   }
@@ -130,7 +138,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
       response.statusCode = 500
       response.end(String(error))
     })
-  })
+  }, tls)
   const issuer = server.url
 
   async function handle(incoming: IncomingMessage, response: ServerResponse) {
@@ -172,7 +180,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
         end_session_endpoint: `${issuer}/end-session`,
         response_types_supported: ['code'],
         subject_types_supported: ['public'],
-        id_token_signing_alg_values_supported: ['RS256'],
+        id_token_signing_alg_values_supported: [keys.jwk.alg],
         code_challenge_methods_supported: ['S256'],
         authorization_response_iss_parameter_supported: true,
       }
@@ -185,8 +193,10 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
       pushed.set(requestUri, body)
       return { status: 201, body: { request_uri: requestUri, expires_in: 60 } }
     },
-    '/authorize': ({ query }) => {
-      const parameters = pushed.get(query.get('request_uri') ?? '') ?? query
+    '/authorize': async ({ query }) => {
+      const asked = pushed.get(query.get('request_uri') ?? '') ?? query
+      const object = asked.get('request')
+      const parameters = object === null ? asked : new URLSearchParams(decodeJwt(object) as Record<string, string>)
       const code = `${canary}-code-${randomBytes(12).toString('hex')}`
       codes.set(code, {
         challenge: parameters.get('code_challenge') ?? '',
@@ -198,6 +208,12 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
       const answer = new URLSearchParams({ code, state: parameters.get('state') ?? '', iss: issuer })
       behaviour.callback(answer)
       callback.search = answer.toString()
+      if (parameters.get('response_mode')?.endsWith('jwt')) {
+        const claims = { ...Object.fromEntries(answer), iss: issuer, aud: clientId, exp: seconds() + 60 }
+        const header = { alg: keys.jwk.alg, kid: keys.jwk.kid }
+        behaviour.signedCallback(claims, header)
+        callback.search = new URLSearchParams({ response: await sign(claims, header) }).toString()
+      }
       return { status: 302, headers: { location: callback.href }, body: '' }
     },
     '/token': async (request) => {
@@ -255,6 +271,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
   }
 
   async function isClient({ headers, body }: Recorded): Promise<boolean> {
+    if (behaviour.clientCertificate) return headers['x-test-client'] === body.get('client_id')
     if (behaviour.clientKey) {
       const options = { issuer: clientId, subject: clientId, requiredClaims: ['exp', 'iat', 'jti'] }
       const assertion = body.get('client_assertion') ?? ''
@@ -321,7 +338,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
         canary,
         ...extra,
       }
-      const header: Record<string, unknown> = { alg: 'RS256', kid: keys.jwk.kid }
+      const header: Record<string, unknown> = { alg: keys.jwk.alg, kid: keys.jwk.kid }
       behaviour.idToken(claims, header)
       response.id_token = await behaviour.signedIdToken(await sign(claims, header))
     }
@@ -331,7 +348,7 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
 
   async function sign(
     claims: Record<string, unknown>,
-    header: Record<string, unknown> = { alg: 'RS256', kid: keys.jwk.kid },
+    header: Record<string, unknown> = { alg: keys.jwk.alg, kid: keys.jwk.kid },
   ) {
     return new SignJWT(claims).setProtectedHeader(header as { alg: string }).sign(keys.privateKey)
   }
@@ -352,11 +369,13 @@ export async function startAuthorizationServer(): Promise<AuthorizationServer> {
       const events = { 'http://schemas.openid.net/event/backchannel-logout': {} }
       const jti = randomBytes(12).toString('hex')
       const all = { iss: issuer, aud: clientId, iat: now, exp: now + 120, jti, events, ...claims }
-      return sign(all, { alg: 'RS256', kid: keys.jwk.kid, typ: 'logout+jwt', ...header })
+      return sign(all, { alg: keys.jwk.alg, kid: keys.jwk.kid, typ: 'logout+jwt', ...header })
     },
     signingKey: () => keys.privateKey,
   }
 }
+
+const seconds = () => Math.floor(Date.now() / 1_000)
 
 async function s256(verifier: string): Promise<string> {
   const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier))

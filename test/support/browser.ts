@@ -1,5 +1,6 @@
 // A browser as far as HTTP goes: cookies, Fetch Metadata, and redirects only where a test follows them.
 import { request as httpRequest } from 'node:http'
+import { request as httpsRequest } from 'node:https'
 
 export interface BrowserResponse {
   readonly status: number
@@ -100,7 +101,8 @@ export function exchange(
   body?: string | Buffer,
 ): Promise<BrowserResponse> {
   return new Promise((resolve, reject) => {
-    const request = httpRequest(url, { method, headers, agent: false }, (response) => {
+    const send = url.protocol === 'https:' ? httpsRequest : httpRequest
+    const request = send(url, { method, headers, agent: false }, (response) => {
       const chunks: Buffer[] = []
       response.on('data', (chunk) => chunks.push(chunk))
       response.on('error', reject)

@@ -8,6 +8,7 @@ import { type Browser, createBrowser } from './browser.ts'
 import { closeAfterTest, freePort } from './http-server.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 import { type Served, serveOnWorkerd } from './workerd.ts'
+import type { WorkerdExtras } from './workerd-process.ts'
 
 /** The runtime this project of the test run is for; see vitest.config.ts. */
 export const runtime = process.env.COATCHECK_TEST_RUNTIME === 'workerd' ? 'workerd' : 'node'
@@ -62,17 +63,17 @@ export async function startCoatcheck(
   return closeAfterTest(await openCoatcheck(as, api, overrides))
 }
 
-/** Starts coatcheck; whoever calls this ends it. `disk` is the folder of its Durable Objects, if it should survive this. */
+/** Starts coatcheck; whoever calls this ends it. */
 export async function openCoatcheck(
   as: AuthorizationServer,
   api: Upstream,
   overrides: Overrides = {},
-  disk?: string,
+  onWorkerd: WorkerdExtras = {},
 ): Promise<World & Pick<Served, 'close'>> {
   const port = await freePort()
   const base = configFor(as, api, port)
   const config = { ...base, ...(typeof overrides === 'function' ? overrides({ as, api, config: base }) : overrides) }
-  const { url, events, close } = await (runtime === 'workerd' ? serveOnWorkerd(config, disk) : serveOnNode(config))
+  const { url, events, close } = await (runtime === 'workerd' ? serveOnWorkerd(config, onWorkerd) : serveOnNode(config))
   return {
     close,
     as,

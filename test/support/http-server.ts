@@ -1,7 +1,9 @@
 // A server on a free port of loopback that a test starts and that ends with it.
 import { randomInt } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { getCACertificates, setDefaultCACertificates, type TlsOptions } from 'node:tls'
 import { onTestFinished } from 'vitest'
 
 export interface TestServer {
@@ -11,15 +13,17 @@ export interface TestServer {
   close(): Promise<void>
 }
 
-/** Starts an HTTP server; whoever starts it closes it. */
+/** Starts an HTTP server; whoever starts it closes it. @param tls with a certificate for `localhost` it is https */
 export async function listen(
   handler: (request: IncomingMessage, response: ServerResponse) => void,
+  tls?: TlsOptions,
 ): Promise<TestServer> {
-  const server = createServer({ keepAliveTimeout: 60_000 }, handler)
+  const settings = { keepAliveTimeout: 60_000 }
+  const server = tls ? createTlsServer({ ...settings, ...tls }, handler) : createServer(settings, handler)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: tls ? `https://localhost:${port}` : `http://127.0.0.1:${port}`,
     port,
     server,
     async close() {
@@ -35,6 +39,13 @@ export function closeAfterTest<T extends { close(): Promise<unknown> }>(thing: T
     await thing.close()
   })
   return thing
+}
+
+/** Lets this process believe a certificate until the test is over. */
+export function trustUntilTheEnd(cert: string): void {
+  const before = getCACertificates('default')
+  setDefaultCACertificates([...before, cert])
+  onTestFinished(() => setDefaultCACertificates(before))
 }
 
 /**

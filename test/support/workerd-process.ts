@@ -9,17 +9,23 @@ import { exchange } from './browser.ts'
 /** Where the binary is. The package publishes no types, and its `default` is one only to bundlers. */
 const { default: workerd } = createRequire(import.meta.url)('workerd') as { default: string }
 
-interface WorkerdOptions {
+/** What a test adds to the Worker, as workerd.capnp has it. */
+export interface WorkerdExtras {
+  readonly bindings?: readonly string[]
+  readonly services?: readonly string[]
+  /** Certificates that are believed besides those of the web, in PEM. */
+  readonly trusted?: readonly string[]
+  /** Folder that Durable Objects are kept in; else they end with this. In memory workerd has no SQLite. */
+  readonly disk?: string
+}
+
+interface WorkerdOptions extends WorkerdExtras {
   /** Folder with the bundled Worker, and the file in it. */
   bundle: string
   module: string
   port: number
-  /** As workerd.capnp has them. `SESSIONS` with the Durable Objects is always there. */
-  bindings?: readonly string[]
-  /** Further services that bindings can name, as workerd.capnp has them. */
-  services?: readonly string[]
-  /** Folder that Durable Objects are kept in; else they end with this. In memory workerd has no SQLite. */
-  disk?: string
+  /** `SESSIONS` with the Durable Objects is always there. */
+  readonly bindings?: readonly string[]
 }
 
 export interface Workerd {
@@ -52,12 +58,12 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Workerd> {
   return { url, pid: child.pid, output: () => output, close }
 }
 
-function capnp({ module, port, bindings = [], services = [], disk = '' }: WorkerdOptions): string {
+function capnp({ module, port, bindings = [], services = [], trusted = [], disk = '' }: WorkerdOptions): string {
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "main", worker = .worker),
-    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true, trustedCertificates = ${JSON.stringify(trusted)}))),
     (name = "disk", disk = (path = ${JSON.stringify(disk)}, writable = true)),
 ${services.map((service) => `    ${service},\n`).join('')}  ],
   sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")],

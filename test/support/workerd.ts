@@ -2,7 +2,7 @@
 import { inject } from 'vitest'
 import type { ConfigInput } from '../../src/config.ts'
 import type { LogEvent } from '../../src/observability.ts'
-import { startWorkerd } from './workerd-process.ts'
+import { startWorkerd, type WorkerdExtras } from './workerd-process.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -20,13 +20,16 @@ export interface Served {
 }
 
 /** Starts the Worker with this configuration on its configured port. */
-export async function serveOnWorkerd(config: ConfigInput, disk?: string): Promise<Served> {
+export async function serveOnWorkerd(config: ConfigInput, extras: WorkerdExtras = {}): Promise<Served> {
   const { url, output, close } = await startWorkerd({
     bundle: inject('workerBundle'),
     module: 'worker.js',
     port: Number(config.listen?.port ?? 0),
-    ...(disk !== undefined && { disk }),
-    bindings: [`(name = "COATCHECK_CONFIG", json = ${JSON.stringify(JSON.stringify(config))})`],
+    ...extras,
+    bindings: [
+      ...(extras.bindings ?? []),
+      `(name = "COATCHECK_CONFIG", json = ${JSON.stringify(JSON.stringify(config))})`,
+    ],
   })
   return { url, events: () => eventsIn(output()), close }
 }
