@@ -1,6 +1,6 @@
 // The whole server on one screen: what is served where, and everything wired to everything else.
 import { type Context, Hono, type Next } from 'hono'
-import { problemResponse, seeOther, strictTransport } from './answers.ts'
+import { seeOther, strictTransport } from './answers.ts'
 import type { Config, ConfigInput } from './config.ts'
 import { readConfig } from './config-reader.ts'
 import { isOwnPath } from './config-values.ts'
@@ -21,8 +21,9 @@ import { createDpop } from './oauth/dpop.ts'
 import { createRefresher } from './oauth/refresh.ts'
 import { createRelyingParty } from './oauth/relying-party.ts'
 import { createSignOut } from './oauth/sign-out.ts'
-import { errorPage, popupPage } from './pages.ts'
+import { popupPage } from './pages.ts'
 import { type Exchange, headerText, type Platform } from './platform.ts'
+import { createRefusals } from './refusals.ts'
 import { createCookies } from './session/cookies.ts'
 import { createDirectory } from './session/directory.ts'
 import { createEndings } from './session/endings.ts'
@@ -81,7 +82,7 @@ export function createCoatcheck(
 ): Coatcheck {
   const config = readConfig(document, options.env)
   const platform = (options.platform ?? webPlatform)(config)
-  const { now, log, waitUntil } = platform
+  const { now, waitUntil } = platform
   const store = guarded(platform.store, platform)
   const shared = { ...platform, store }
 
@@ -161,6 +162,7 @@ export function createCoatcheck(
     return (await Promise.all([healthy, ...checks])).flat()
   }
 
+  const { refusal, isPage } = createRefusals(platform, isSecure)
   const mayComeInsecurely = isSecure && config.trustedProxies.length > 0
 
   function forward(exchange: Exchange): Promise<Response> | undefined {
@@ -203,18 +205,6 @@ export function createCoatcheck(
   })
   app.onError((error, c) => refusal(error, isPage(c)))
 
-  /** What the browser is told when something was refused or went wrong; the operator is told more. */
-  async function refusal(error: unknown, asPage = false): Promise<Response> {
-    const told = error instanceof CoatcheckError ? error : new CoatcheckError('internal_error', 'unexpected', {}, error)
-    report(told)
-    const { code, details } = told
-    const answer = asPage
-      ? await errorPage(code, details, details.loginUrl ?? loginPath)
-      : problemResponse(code, details)
-    if (isSecure) answer.headers.set(...strictTransport)
-    return answer
-  }
-
   /** Navigations that came by http start again by https; a call that did has leaked already and must be noticed. */
   async function refuseInsecure(c: Context, next: Next): Promise<Response | undefined> {
     const exchange = platform.exchange(c)
@@ -229,22 +219,6 @@ export function createCoatcheck(
     const target = canonicalTarget(exchange.target)
     if (!isNavigation || target === undefined) throw new CoatcheckError('forbidden', 'insecure_transport')
     return seeOther(`${config.publicUrl}${target.path}${target.query}`)
-  }
-
-  function report({ code, reason, cause }: CoatcheckError): void {
-    if (code === 'internal_error') log({ event: 'internal.error', reason, ...whatWasThrown(cause) })
-    // Upstream failures were told with their route; that nobody is signed in is no news.
-    else if (reason !== 'session_absent' && !code.startsWith('upstream_'))
-      log({ event: 'request.refused', code, reason })
-  }
-
-  /** Whether a person is looking: a navigation to one of our own endpoints. */
-  function isPage(c: Context): boolean {
-    const { headers } = platform.exchange(c)
-    const isNavigation = (headers['sec-fetch-mode'] ?? 'navigate') === 'navigate'
-    const isDocument = (headers['sec-fetch-dest'] ?? 'document') === 'document'
-    const wantsHtml = (headerText(headers, 'accept') ?? '').includes('text/html')
-    return c.req.path.startsWith('/auth/') && isNavigation && isDocument && wantsHtml
   }
 
   return Object.assign(app, { config, warmUp, notReady, forward, reloadKeys })
@@ -287,11 +261,4 @@ function withEffect(handler: Handler): Handler {
 
 function nothingHere(): never {
   throw new CoatcheckError('not_found', 'no_such_path')
-}
-
-/** Class and place of something thrown, without its message: messages may quote anything. */
-function whatWasThrown(cause: unknown): { error: string; at?: string } {
-  if (!(cause instanceof Error)) return { error: typeof cause }
-  const place = /\(?((?:file:\/\/)?[^()\s]+:\d+:\d+)\)?$/m.exec(cause.stack ?? '')?.[1]
-  return place === undefined ? { error: cause.name } : { error: cause.name, at: place }
 }
