@@ -9,14 +9,12 @@ import {
   type JWTPayload,
   jwtVerify,
 } from 'jose'
+import { signatureAlgorithms } from '../config-values.ts'
 import { CoatcheckError } from '../errors.ts'
 import type { Reason } from '../reasons.ts'
 import type { AuthorizationServerFetch } from './authorization-server-fetch.ts'
 
-/** Algorithms that are accepted at all: asymmetric, and not broken (RFC 8725, section 3.1). Never `none`, never HMAC. */
-const acceptable = new Set(
-  'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519 ML-DSA-44 ML-DSA-65 ML-DSA-87'.split(' '),
-)
+const acceptable = new Set<string>(signatureAlgorithms)
 
 /** What an ID token is expected to say. */
 export interface IdTokenExpectations {
