@@ -68,10 +68,13 @@ export function createBearerCallers({
       const { headers } = exchange
       const authorization = headerText(headers, 'authorization')
       if (authorization === undefined) return undefined
+      const isRepeated = exchange.hasMore('authorization')
+      // Says nothing, and Workers never show it.
+      if (authorization === '' && !isRepeated) return undefined
       refuseElsewhere(headers, publicUrl)
       if (isWebSocket(headers)) throw new CoatcheckError('forbidden', 'bearer_websocket')
       if (cookies.readSession(headerText(headers, 'cookie')).names.length > 0) throw malformed('bearer_mixed')
-      if (exchange.hasMore('authorization')) throw malformed('bearer_malformed')
+      if (isRepeated) throw malformed('bearer_malformed')
       // RFC 6750, section 2: a request has one token, wherever it could be.
       if (query.length > 1 && new URLSearchParams(query).has('access_token')) throw malformed('bearer_malformed')
       if (!/^bearer(?![\w.~+/-])/i.test(authorization)) {

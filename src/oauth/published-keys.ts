@@ -10,8 +10,8 @@ import type { Once } from './once.ts'
 const keysAge = 300_000
 /** Keys older than this are believed no more, however long the server is away. Milliseconds. */
 const longestAge = 86_400_000
-/** Between two fetches, however many tokens name a key that nobody has. Milliseconds. */
-const spacing = 10_000
+/** Fetches in a row for tokens that name a key nobody has, and how soon there may be one more. Milliseconds. */
+const [burst, spacing] = [3, 10_000]
 /** Who has no keys at all tries again after this. Milliseconds. */
 const retryAfter = 1_000
 
@@ -34,12 +34,14 @@ export function publishedKeys(
 ): JWTVerifyGetKey {
   let known: { find: JWTVerifyGetKey; fetchedAt: number } | undefined
   let askedAt = Number.NEGATIVE_INFINITY
+  let allowance = { fetches: burst, at: now() }
   /** Until when somebody is at it, unless that request died. Milliseconds since 1970. */
   let busyUntil = 0
   let failure: CoatcheckError | undefined
 
   async function ask(): Promise<NonNullable<typeof known>> {
     askedAt = now()
+    allowance = { fetches: Math.max(0, allowed() - 1), at: askedAt }
     busyUntil = askedAt + timeout
     try {
       const headers = { accept: 'application/json, application/jwk-set+json' }
@@ -58,7 +60,8 @@ export function publishedKeys(
     }
   }
 
-  const mayAsk = () => now() >= askedAt + (usable() ? spacing : retryAfter)
+  const allowed = () => Math.min(burst, allowance.fetches + (now() - allowance.at) / spacing)
+  const mayAsk = () => (usable() ? allowed() >= 1 : now() >= askedAt + retryAfter)
 
   function usable() {
     return known && now() < known.fetchedAt + longestAge ? known : undefined
