@@ -21,7 +21,7 @@ export interface BearerIdentity {
   readonly scope: string
   readonly acr?: string | undefined
   readonly claims: Readonly<Record<string, unknown>>
-  /** When the token is over, in milliseconds since 1970, if that is known. */
+  /** Until when that may be believed without a further look, in milliseconds since 1970, if the token has an end. */
   readonly expiresAt?: number | undefined
 }
 

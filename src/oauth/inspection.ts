@@ -77,7 +77,9 @@ export function createInspection(
       if (isForAnybody && type === undefined) throw invalidToken('access_token_type')
       // What must be of which type is checked there, as it is for the claims of a JWT.
       const claims = { iss: issuer, ...answer } as JWTPayload
-      return identityOf(claims, isForAnybody ? undefined : policy.audience, { issuer, now: now() })
+      const identity = identityOf(claims, isForAnybody ? undefined : policy.audience, { issuer, now: now() })
+      // No answer is kept beyond `exp` (RFC 7662, section 4), however clocks differ: the server can be asked again.
+      return { ...identity, expiresAt: claims.exp === undefined ? undefined : claims.exp * 1_000 }
     },
   }
 }

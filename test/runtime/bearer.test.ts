@@ -364,14 +364,11 @@ describe('a token that is no JWT', () => {
       response.destroy()
       return undefined
     }
-    for (let n = 0; n < 8; n++) expect((await call(world, `opaque-${n}`)).status).toBe(503)
-    world.as.behaviour.expiresIn = 300
-    await expect
-      .poll(async () => {
-        expect((await browser.fetch('/api/orders')).status).toBe(200)
-        return world.as.to('/token').length
-      })
-      .toBeGreaterThan(1)
+    for (let n = 0; n < 8 || world.as.to('/token').length === 1; n++) {
+      expect((await call(world, `opaque-${n}`)).status).toBe(503)
+      expect((await browser.fetch('/api/orders')).status).toBe(200)
+    }
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
   })
 })
 
