@@ -387,7 +387,11 @@ describe('readConfig()', () => {
       },
       'routes[0].bearer: must be on a route whose token is user, user-or-none or user-or-client: the token that a caller brings goes up as it is, and buys nothing else',
     ],
-    ['callers with tokens for anybody', (c) => (c.routes[0].bearer = {}), 'routes[0].bearer.audience: is required'],
+    [
+      'callers with tokens for anybody',
+      (c) => (c.routes[0].bearer = {}),
+      'routes[0].bearer.audience: must be a string or a list of strings',
+    ],
     [
       'callers with tokens for one of none',
       (c) => (c.routes[0].bearer = { audience: [] }),

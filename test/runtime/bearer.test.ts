@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { ConfigInput } from '../../src/config.ts'
 import { startWorld, type World } from '../support/coatcheck.ts'
+import { sharedStore } from '../support/shared-store.ts'
 
 type Route = NonNullable<ConfigInput['routes']>[number]
 
@@ -194,8 +195,23 @@ describe('what a route requires', () => {
     expect(await status('bob')).toBe(200)
   })
 
-  test('is counted per user, whether by browser or by app', async () => {
-    const world = await bearerWorld({ rateLimit: { per: 'user', requests: 2, window: '1m' } })
+  test.each([
+    ['here', async () => ({ type: 'memory' as const })],
+    ['in a shared store', sharedStore],
+  ])('is counted %s per user, whether by browser or by app', async (_, open) => {
+    const store = await open()
+    const world = await startWorld(({ api }) => ({
+      store,
+      routes: [
+        {
+          path: '/api',
+          upstream: `${api.url}/v1`,
+          token: 'user',
+          bearer: { audience: 'api' },
+          rateLimit: { per: 'user', requests: 2, window: '1m' },
+        },
+      ],
+    }))
     const browser = world.browser()
     await browser.signIn()
     expect((await browser.fetch('/api/orders')).status).toBe(200)
