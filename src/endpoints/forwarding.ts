@@ -14,6 +14,7 @@ import { towardsBrowser, towardsUpstream } from '../upstream/headers.ts'
 import { browserLocation, type Route } from '../upstream/routes.ts'
 import { strongerSignIn, widerSignIn } from '../upstream/stronger-sign-in.ts'
 import { loginPath } from './login.ts'
+import { webSocketCall } from './websocket.ts'
 
 /** One request on its way along a route. */
 export interface ForwardedCall {
@@ -26,11 +27,13 @@ export interface ForwardedCall {
   /** When it came, and how long it waited for its credential. Milliseconds, since 1970 and long. */
   readonly startedAt: number
   readonly waited: number
+  /** Subprotocols that the browser offers, if this is the handshake of a WebSocket. */
+  readonly protocols: readonly string[] | undefined
 }
 
 export interface ForwardingParts {
   config: Pick<Config, 'publicUrl'>
-  platform: Pick<Platform, 'now' | 'transport' | 'log' | 'waitUntil'>
+  platform: Pick<Platform, 'now' | 'transport' | 'upgrade' | 'log' | 'waitUntil'>
   sessions: Sessions
   credentials: Credentials
   answerCookies: AnswerCookies
@@ -139,7 +142,8 @@ export function createForwarding({
     const proof = await proofFor(call)
     const forwarded = upstreamCall(call, body, proof, withhold, () => following?.take() ?? [])
     try {
-      const answer = await platform.transport(forwarded, call.exchange)
+      const carry = (forwarded.websocket && platform.upgrade) ?? platform.transport
+      const answer = await carry(forwarded, call.exchange)
       if (answer) return answer
     } finally {
       following?.take()
@@ -171,8 +175,9 @@ export function createForwarding({
     withhold: Withhold,
     takeCookies: () => readonly string[],
   ): UpstreamCall {
-    const { route, path, exchange, address, session, credential } = call
+    const { route, path, exchange, address, session, credential, protocols } = call
     const { method, headers, hasBody } = exchange
+    const websocket = protocols && route.websocket
     const sentAt = platform.now()
     let answered = 0
     let waited = 0
@@ -187,6 +192,7 @@ export function createForwarding({
         clientAddress: address,
         proto,
         host,
+        origin: websocket && websocket.origin === 'upstream' ? route.origin : undefined,
       }),
       body,
       timeout: route.timeout,
@@ -211,6 +217,9 @@ export function createForwarding({
         else if (reason === 'client_stalled') platform.log({ event: 'client.stalled', route: route.path })
         else platform.log({ event: 'upstream.failed', route: route.path, code: 'upstream_unreachable', reason })
       },
+      ...(websocket && {
+        websocket: webSocketCall(route.path, websocket, protocols, { session, credential, platform, sessions }),
+      }),
       ...(session && { watch: (abort: () => void) => watchSession(session, route, abort) }),
     }
   }
