@@ -40,6 +40,8 @@ export function fetchUpgrade(runtime: WebSocketRuntime): Transport {
       upstream.close(1002, 'unknown subprotocol')
       throw new CoatcheckError('upstream_invalid', 'upstream_garbage')
     }
+    // 101 without a socket.
+    if (!upstream && status < 200) throw new CoatcheckError('upstream_invalid', 'upstream_garbage')
     const out = call.receive(status, received)
     if (!upstream) {
       void answer.body?.cancel().catch(() => {})
