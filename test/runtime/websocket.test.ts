@@ -46,9 +46,9 @@ describe('a WebSocket', () => {
   test('is opened at the upstream with the token of the session, and no cookie', async () => {
     const { world, api } = await startLive()
     const browser = await signedIn(world)
-    await openPage(world, "/api/feed?since=1&q='x'", { browser })
+    await openPage(world, '/api/feed?since=1&q=%zz+x', { browser })
     const { target, headers } = api.handshakes[0] ?? { target: '', headers: {} }
-    expect(target).toBe("/v1/feed?since=1&q='x'")
+    expect(target).toBe('/v1/feed?since=1&q=%zz+x')
     expect(headers).toMatchObject({
       authorization: expect.stringMatching(/^Bearer ey/),
       host: new URL(world.api.url).host,
