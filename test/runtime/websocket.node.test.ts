@@ -1,12 +1,17 @@
 // What only Node does for WebSockets: back-pressure, pings of our own, the server's end, and what shares a connection.
+import { dirname, join } from 'node:path'
 import { Hono } from 'hono'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import { serve } from '../../src/node.ts'
-import { openCoatcheck, startWorld, type World } from '../support/coatcheck.ts'
+import { openCoatcheck, startCoatcheck, startWorld, type World } from '../support/coatcheck.ts'
+import { fileWith } from '../support/command.ts'
 import { closeAfterTest } from '../support/http-server.ts'
 import { head, openConnection } from '../support/raw.ts'
 import { startRawUpstream } from '../support/raw-upstream.ts'
+import { startRedis } from '../support/redis-server.ts'
+import { passed } from '../support/time.ts'
+import type { Upstream } from '../support/upstream.ts'
 import { type Message, openPage, peerOf, refusalOf, takeWebSockets } from '../support/websocket.ts'
 import { frame, handshakeLines, opcodes } from '../support/websocket-frames.ts'
 
@@ -221,6 +226,41 @@ test('a page that does not wait for the upstream’s handshake ends it', async (
   await expect.poll(() => upstream.calls.length).toBe(1)
   connection.socket.resetAndDestroy()
   await expect.poll(() => upstream.open.size).toBe(0)
+})
+
+describe('with a store between instances', () => {
+  const routes = ({ api }: { api: Upstream }) => [
+    { path: '/api', upstream: api.url, token: 'user', websocket: true } as const,
+  ]
+
+  test('R528 a WebSocket is closed with 4401 when the user signs out at another instance', async () => {
+    const store = { type: 'sqlite', path: join(dirname(await fileWith('')), 'store.db') } as const
+    const one = await startWorld(({ api }) => ({ store, routes: routes({ api }) }))
+    takeWebSockets(one.api)
+    const two = await startCoatcheck(one.as, one.api, ({ config }) => ({ ...one.config, listen: config.listen ?? {} }))
+    const browser = one.browser()
+    await browser.signIn()
+    const page = await openPage(one, '/api', { browser })
+    const there = two.browser()
+    for (const line of browser.cookies) there.cookies.set(...line)
+    expect((await there.fetch('/auth/logout', { method: 'POST', headers: { origin: one.publicUrl } })).status).toBe(303)
+    expect(await page.closed).toEqual({ code: 4401, reason: 'session ended' })
+  })
+
+  test('a handshake is 503 while the store answers nothing', async () => {
+    const redis = closeAfterTest(await startRedis())
+    const world = await startWorld(({ api }) => ({ store: { type: 'redis', url: redis.url }, routes: routes({ api }) }))
+    const api = takeWebSockets(world.api)
+    const browser = world.browser()
+    await browser.signIn()
+    redis.freeze(true)
+    await passed(1_000)
+    const refusal = await refusalOf(openPage(world, '/api', { browser }))
+    expect([refusal.status, refusal.headers.get('coatcheck-error')]).toEqual([503, 'store_unavailable'])
+    expect(Number(refusal.headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(api.handshakes).toEqual([])
+    redis.freeze(false)
+  })
 })
 
 describe('an application around coatcheck', () => {
