@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { ConfigInput } from '../../src/config.ts'
-import { client, startProgram } from '../refresh/world.ts'
+import { providerAt, startProgram } from '../refresh/world.ts'
 import { signIn } from '../support/browser.ts'
 import { freePort, startServer } from '../support/processes.ts'
 import type { Memory } from './servers/coatcheck.ts'
@@ -47,15 +47,7 @@ export async function startWorld(): Promise<World> {
       publicUrl,
       listen: { port },
       session: { keys: [`1:${randomBytes(32).toString('base64url')}`] },
-      providers: [
-        {
-          id: 'main',
-          issuer,
-          clientId: client.clientId,
-          clientAuth: { method: 'client_secret_basic', secret: client.clientSecret },
-          allowInsecureRequests: true,
-        },
-      ],
+      providers: [providerAt(issuer)],
       routes: origins.map((origin, number) => ({
         path: `/api/${number}`,
         upstream: `http://127.0.0.1:${origin}`,
