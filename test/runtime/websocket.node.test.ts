@@ -4,12 +4,14 @@ import { Hono } from 'hono'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import { serve } from '../../src/node.ts'
+import { selfSigned } from '../support/certificate.ts'
 import { openCoatcheck, startCoatcheck, startWorld, type World } from '../support/coatcheck.ts'
 import { fileWith } from '../support/command.ts'
 import { closeAfterTest } from '../support/http-server.ts'
 import { head, openConnection } from '../support/raw.ts'
 import { startRawUpstream } from '../support/raw-upstream.ts'
 import { startRedis } from '../support/redis-server.ts'
+import { startSecureUpstream } from '../support/secure-upstream.ts'
 import { passed } from '../support/time.ts'
 import type { Upstream } from '../support/upstream.ts'
 import { type Message, openPage, peerOf, refusalOf, takeWebSockets } from '../support/websocket.ts'
@@ -230,6 +232,28 @@ test('a page that does not wait for the upstream’s handshake ends it', async (
   await expect.poll(() => upstream.calls.length).toBe(1)
   connection.socket.resetAndDestroy()
   await expect.poll(() => upstream.open.size).toBe(0)
+})
+
+test('an upstream with a private authority and a client certificate is reached by them alone', async () => {
+  const ours = selfSigned('client-of-live')
+  const upstream = closeAfterTest(
+    await startSecureUpstream({ requestCert: true, rejectUnauthorized: true, ca: [ours.cert], allowHTTP1: true }),
+  )
+  const api = takeWebSockets(upstream)
+  const tls = { ca: upstream.certificate.cert, cert: ours.cert, key: ours.key }
+  const world = await startWorld({
+    routes: [
+      { path: '/api/live', upstream: upstream.url, token: 'none', websocket: true, tls },
+      { path: '/api/unknown', upstream: upstream.url, token: 'none', websocket: true, tls: { ...tls, ca: ours.cert } },
+    ],
+  })
+  const page = await openPage(world, '/api/live')
+  page.socket.send('hello')
+  await expect.poll(() => page.messages.length).toBe(1)
+  expect(upstream.shown).toEqual(['client-of-live'])
+  const refusal = await refusalOf(openPage(world, '/api/unknown'))
+  expect([refusal.status, refusal.headers.get('coatcheck-error')]).toEqual([502, 'upstream_unreachable'])
+  expect(api.handshakes).toHaveLength(1)
 })
 
 describe('with a store between instances', () => {

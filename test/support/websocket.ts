@@ -1,10 +1,12 @@
 // WebSockets for tests: an API that takes them, and a page that opens one.
+import type { EventEmitter } from 'node:events'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { onTestFinished } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import type { Browser } from './browser.ts'
 import type { World } from './coatcheck.ts'
+import type { SecureUpstream } from './secure-upstream.ts'
 import type { Upstream } from './upstream.ts'
 
 export interface Message {
@@ -60,7 +62,7 @@ export interface WebSocketApi {
 }
 
 /** Lets an API take WebSockets, from now on. */
-export function takeWebSockets(api: Upstream): WebSocketApi {
+export function takeWebSockets(api: Pick<Upstream | SecureUpstream, 'server'>): WebSocketApi {
   const server = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -82,7 +84,9 @@ export function takeWebSockets(api: Upstream): WebSocketApi {
     },
   }
   const sockets: Duplex[] = []
-  api.server.on('upgrade', (request, socket, head) => {
+  // What the two kinds of server say they have is typed too differently to be asked for in one breath.
+  const listener: EventEmitter = api.server
+  listener.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => {})
     sockets.push(socket)
     websockets.handshakes.push({ target: request.url ?? '', headers: request.headers, raw: request.rawHeaders })
