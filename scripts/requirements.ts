@@ -670,7 +670,7 @@ export const requirements: Record<string, Requirement> = {
   R311: { requirement: 'Lets no other origin sign a user out', source: and(rfc(10017, '6.1.3.3'), ownPolicy) },
   R312: {
     requirement:
-      'Refuses a WebSocket handshake of another origin, or without one, before the API hears of it, and switches to none on a route without WebSockets',
+      'Refuses a WebSocket handshake of another origin, or without one, before the API hears of it, whether or not the route has WebSockets',
     source: and(asvs('4.4.2'), 'OWASP WebSocket Security Cheat Sheet'),
   },
   R313: {
@@ -778,6 +778,10 @@ export const requirements: Record<string, Requirement> = {
       'Sends `no-store` and `Vary: Cookie` with every answer that depends on a session, whatever the API says',
     source: asvs('14.2.2', '14.2.5', '14.3.2'),
   },
+  R525: {
+    requirement: 'Brings the cookies of a refreshed session with the answer that opens a stream or a WebSocket',
+    source: ownPolicy,
+  },
   R526: {
     requirement:
       'Refuses calls that a trusted proxy says came by http, and lets only documents start again, at the https `publicUrl`',
@@ -786,6 +790,11 @@ export const requirements: Record<string, Requirement> = {
   R527: {
     requirement: 'Sends `Strict-Transport-Security` for a year with every answer of an https origin, and never on http',
     source: asvs('3.4.1'),
+  },
+  R528: {
+    requirement:
+      'Opens a WebSocket upstream with the token of the session, holds both sides to the protocol and to `messageLimit`, and closes it with 4401 within two seconds of the end of the session, or with its token where the route says so',
+    source: asvs('4.4.1', '4.4.3', '4.4.4'),
   },
   R529: {
     requirement:

@@ -26,7 +26,7 @@ export function createMetrics(): Metrics {
     registers: [registry],
   })
   return {
-    count: (event) => events.inc({ event: event.event, reason: 'reason' in event ? event.reason : '' }),
+    count: (event) => events.inc({ event: event.event, reason: ('reason' in event && event.reason) || '' }),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   }

@@ -39,7 +39,7 @@ import { memoryStore } from './stores/memory.ts'
 import { inTime } from './stores/patience.ts'
 import { cameInsecurely, clientAddressOf } from './upstream/client-address.ts'
 import { rateLimit } from './upstream/rate-limit.ts'
-import { canonicalTarget, routeMatcher } from './upstream/routes.ts'
+import { canonicalTarget, routeMatcher, webSockets } from './upstream/routes.ts'
 import { webPlatform } from './web-platform.ts'
 import { popupPath } from './wire.ts'
 
@@ -58,6 +58,8 @@ export interface Coatcheck extends Hono {
    * Hono's share of the cost, as `coatcheck/node` does: asking the application itself has the same outcome.
    */
   forward(exchange: Exchange): Promise<Response> | undefined
+  /** Whether the route of a request target, as sent, has WebSockets: then its handshakes may switch the connection. */
+  hasWebSockets(requestTarget: string): boolean
   /**
    * Goes on with other session keys, newest first, without a restart. Sessions sealed with a key that is not among them
    * are over.
@@ -224,7 +226,7 @@ export function createCoatcheck(
     return seeOther(`${config.publicUrl}${target.path}${target.query}`)
   }
 
-  return Object.assign(app, { config, warmUp, notReady, forward, reloadKeys })
+  return Object.assign(app, { config, warmUp, notReady, forward, hasWebSockets: webSockets(routes), reloadKeys })
 }
 
 /** Scopes that a sign-in may ask for besides the usual ones. */

@@ -47,3 +47,9 @@ interface DurableObjectId {
 declare class FixedLengthStream extends TransformStream<Uint8Array, Uint8Array> {
   constructor(length: number)
 }
+
+/** Two ends of one WebSocket: one for the answer, one for us. */
+declare class WebSocketPair {
+  readonly 0: import('./upstream/websocket-fetch.ts').RuntimeWebSocket
+  readonly 1: import('./upstream/websocket-fetch.ts').RuntimeWebSocket
+}

@@ -37,21 +37,28 @@ export function readConfig(document: unknown, env: Record<string, unknown> = {})
 
 type PlatformName = 'Node' | 'Cloudflare Workers' | 'createCoatcheck() without a platform'
 
-/** The stores that each platform has, and what TLS settings may consist of there: of routes, and of clients. */
-const platforms: Record<PlatformName, { stores: readonly string[]; tls: readonly string[] }> = {
-  Node: { stores: ['memory', 'sqlite', 'redis'], tls: ['ca', 'cert', 'key', 'serverName'] },
-  'Cloudflare Workers': { stores: ['memory', 'durable-object'], tls: ['binding'] },
-  'createCoatcheck() without a platform': { stores: ['memory'], tls: [] },
+/** The stores that each platform has, what TLS settings may consist of there (of routes, and of clients), and whether connections can be switched. */
+interface PlatformAbilities {
+  stores: readonly string[]
+  tls: readonly string[]
+  webSockets: boolean
 }
 
-/** @throws ConfigError naming every setting that `platform` cannot do: stores, TLS to upstreams, client certificates */
+const platforms: Record<PlatformName, PlatformAbilities> = {
+  Node: { stores: ['memory', 'sqlite', 'redis'], tls: ['ca', 'cert', 'key', 'serverName'], webSockets: true },
+  'Cloudflare Workers': { stores: ['memory', 'durable-object'], tls: ['binding'], webSockets: true },
+  'createCoatcheck() without a platform': { stores: ['memory'], tls: [], webSockets: false },
+}
+
+/** @throws ConfigError naming every setting that `platform` cannot do: stores, WebSockets, TLS to upstreams, client certificates */
 export function requirePlatform({ store, routes, providers }: Config, platform: PlatformName): void {
-  const { stores, tls } = platforms[platform]
+  const { stores, tls, webSockets } = platforms[platform]
   const mistakes: string[] = []
   if (!stores.includes(store.type)) {
     mistakes.push(`store.type: ${platform} has no ${store.type}, only ${stores.join(', ')}`)
   }
   for (const [index, route] of routes.entries()) {
+    if (route.websocket && !webSockets) mistakes.push(`routes[${index}].websocket: ${platform} has no WebSockets`)
     for (const setting in route.tls) {
       if (tls.includes(setting)) continue
       const instead = tls.length === 0 ? '' : `, only ${tls.join(', ')}`

@@ -10,7 +10,6 @@ import {
   isLoopback,
   isOwnPath,
   network,
-  notYet,
   privateKey,
   routePath,
   rule,
@@ -42,6 +41,32 @@ const upstreamTls = z.strictObject({
     .optional()
     .describe('Binding of an mTLS certificate, or of a service, through which calls go (Workers only).'),
 })
+
+/** Largest message that is taken at all: each one is held in memory as a whole. Bytes. */
+const largestMessage = 104_857_600
+
+const webSocket = z.strictObject({
+  messageLimit: size
+    .refine((bytes) => bytes > 0 && bytes <= largestMessage, 'must be from "1B" to "100MB"')
+    .prefault('1MB')
+    .describe('Largest message in either direction; a larger one closes the WebSocket with 1009.'),
+  until: z
+    .enum(['session', 'token'], 'must be session or token')
+    .default('session')
+    .describe(
+      'When it is closed with 4401: with the session, or already when the access token it was opened with is over.',
+    ),
+  idleTimeout: timerDuration
+    .optional()
+    .describe('A WebSocket without a message for this long is closed with 1001. Without it none is.'),
+  origin: z
+    .enum(['page', 'upstream'], 'must be page or upstream')
+    .default('page')
+    .describe('The `Origin` that the upstream sees: that of the page, which is `publicUrl`, or its own.'),
+})
+
+/** WebSockets of a route, as `websocket: true` has them. */
+const usualWebSocket = webSocket.parse({})
 
 const plainRoute = z.strictObject({
   path: routePath.describe('Prefix of the paths this route serves, on a segment boundary; the longest prefix wins.'),
@@ -90,7 +115,11 @@ const plainRoute = z.strictObject({
     .describe('Whether HTTP/2 is offered to an https upstream, which then chooses (ALPN; Node only).'),
   tls: upstreamTls.optional().describe('TLS to this upstream: a private authority, a client certificate, a name.'),
   bodyLimit: size.prefault('10MB').describe('Largest request body.'),
-  websocket: notYet(false, 'websocket').default(false).describe('Whether WebSocket upgrades are forwarded.'),
+  websocket: z
+    .union([z.boolean(), webSocket], 'must be true, false or an object')
+    .transform((setting) => (typeof setting === 'object' ? setting : setting && usualWebSocket))
+    .prefault(false)
+    .describe('Whether WebSockets are forwarded; an object says how.'),
   rateLimit: z
     .strictObject({
       per: z
@@ -151,6 +180,11 @@ export const route = [
     path: ['path'],
     error: "must not be under /auth, /healthz or /readyz: those are coatcheck's own",
     broken: ({ path }: z.output<typeof plainRoute>) => isOwnPath(path),
+  },
+  {
+    path: ['websocket'],
+    error: 'must be false on a route without GET: a WebSocket begins with one',
+    broken: ({ websocket, methods }: z.output<typeof plainRoute>) => !!websocket && !methods?.includes('GET'),
   },
   {
     path: ['rateLimit', 'per'],

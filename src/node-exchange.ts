@@ -4,6 +4,13 @@ import type { HttpBindings } from '@hono/node-server'
 import { CoatcheckError } from './errors.ts'
 import type { Exchange } from './platform.ts'
 
+const upgrades = new WeakSet<IncomingMessage>()
+
+/** Says of a request that its connection is free to become a WebSocket. */
+export function markUpgrade(incoming: IncomingMessage): void {
+  upgrades.add(incoming)
+}
+
 /** A request as Node's parser left it. */
 export function nodeExchange(source: HttpBindings): Exchange {
   const { method = 'GET', url = '/', headers, socket } = source.incoming
@@ -14,6 +21,7 @@ export function nodeExchange(source: HttpBindings): Exchange {
     // A request that was destroyed has no socket any more, whatever its type says.
     peer: (socket as typeof socket | null)?.remoteAddress,
     hasBody: (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined,
+    isUpgrade: headers.upgrade !== undefined && upgrades.has(source.incoming),
     headers,
     hasMore: (name) => timesSent(source.incoming, name) > 1,
     readBody: (patience) => bodyOf(source, patience),

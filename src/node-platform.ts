@@ -18,6 +18,7 @@ import { sqliteStore } from './stores/sqlite.ts'
 import type { Store } from './stores/store.ts'
 import { tlsMistakes } from './upstream/tls.ts'
 import { undiciTransport } from './upstream/undici.ts'
+import { webSocketUpgrade } from './upstream/websocket.ts'
 
 /** How long the end waits for what runs behind the answers. Milliseconds. */
 const closeTime = 10_000
@@ -25,6 +26,8 @@ const closeTime = 10_000
 export interface NodePlatform extends Platform {
   /** Resolves once it can be used. @throws Error saying what has to be installed */
   ready(): Promise<void>
+  /** Closes the WebSockets, and all that are opened from now on. */
+  hangUp(): Promise<void>
   /** Finishes what runs behind the answers and closes connections. */
   close(): Promise<void>
 }
@@ -42,12 +45,14 @@ export function nodePlatform(config: Config, { log, root }: { log: Log; root: st
   const { store, loaded, close: closeStore } = openStore(config, { log, root, now })
   const { transport, close } = undiciTransport()
   const authorizationServers = nodeFetch()
+  const { upgrade, close: hangUp } = webSocketUpgrade()
   const background = new Set<Promise<unknown>>()
   const dir = config.spa && join(root, config.spa.dir)
   const platform: NodePlatform = {
     now,
     fetch: authorizationServers.fetch,
     transport,
+    upgrade,
     store,
     log,
     sharesPromises: true,
@@ -57,6 +62,7 @@ export function nodePlatform(config: Config, { log, root }: { log: Log; root: st
     },
     exchange: (c: Context<{ Bindings: HttpBindings }>) => nodeExchange(c.env),
     ready: async () => loaded,
+    hangUp,
     async close() {
       // What runs behind the answers may begin more of it.
       const deadline = now() + closeTime

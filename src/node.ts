@@ -1,6 +1,6 @@
 // coatcheck on Node: listen, refuse early what is no proper request, drain at the end.
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Hono } from 'hono'
@@ -14,6 +14,7 @@ import { isOwnPath } from './config-values.ts'
 import type { ErrorCode } from './errors.ts'
 import { answerExpectation, nodeExchange, timesSent } from './node-exchange.ts'
 import { type NodePlatform, nodePlatform, stdoutLog } from './node-platform.ts'
+import { type AnsweringSocket, isWebSocketHandshake, takeUpgrades, type Upgrades } from './node-upgrade.ts'
 import { isLogged, type Log, type LogEvent } from './observability.ts'
 import type { Reason } from './reasons.ts'
 import { canonicalTarget } from './upstream/routes.ts'
@@ -84,9 +85,11 @@ export async function serve(document: ConfigInput, options: ServeOptions = {}): 
   })
   const { listen, admin } = coatcheck.config
   const log: Log = (event) => platform?.log(event)
-  const server = createHttpServer(options.mount?.(coatcheck), coatcheck, log)
-  const servers = [{ server, address: listen }]
-  if (admin && metrics) servers.push({ server: createAdminServer(admin, metrics) as Server, address: admin.listen })
+  const { server, cut } = createHttpServer(options.mount?.(coatcheck), coatcheck, log)
+  const servers = [{ server, address: listen, cut }]
+  if (admin && metrics) {
+    servers.push({ server: createAdminServer(admin, metrics) as Server, address: admin.listen, cut: () => {} })
+  }
   try {
     await platform?.ready()
     await coatcheck.warmUp()
@@ -110,7 +113,7 @@ export async function serve(document: ConfigInput, options: ServeOptions = {}): 
     },
     async close() {
       log({ event: 'server.stopping' })
-      await Promise.all(servers.map(({ server }) => drain(server)))
+      await Promise.all([platform?.hangUp(), ...servers.map(({ server, cut }) => drain(server, cut))])
       await platform?.close()
       log({ event: 'server.stopped' })
     },
@@ -141,7 +144,7 @@ function urlOf({ address, family, port }: AddressInfo): string {
 }
 
 /** @param mounted an application around coatcheck, which then has every request first. */
-function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: Log): Server {
+function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: Log): Upgrades & { server: Server } {
   const app = mounted ?? coatcheck
   const always = coatcheck.config.publicUrl.startsWith('https:') ? [strictTransport] : []
   const refused = (reason: Reason) => {
@@ -156,25 +159,31 @@ function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: 
       return new Response(body, { status, headers })
     },
   })
+  const handle = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    // Node loses what comes in one packet behind a request to upgrade, and takes the next packet for a new request.
+    if (asksToUpgrade(incoming)) outgoing.shouldKeepAlive = false
+    const reason = refusalOf(incoming)
+    if (reason === undefined) {
+      const exchange = nodeExchange({ incoming, outgoing })
+      // What there is most of, calls without a body, never becomes a web Request: that alone would cost a fifth.
+      const answer = mounted === undefined && !exchange.hasBody ? coatcheck.forward(exchange) : undefined
+      if (!answer) return void listener(incoming, outgoing)
+      return void write(answer, outgoing).catch(() => outgoing.destroy())
+    }
+    const { status, headers, body } = refused(reason)
+    outgoing.writeHead(status, headers.flat())
+    outgoing.end(body)
+  }
+  const isOurs = (incoming: IncomingMessage) =>
+    isWebSocketHandshake(incoming) && refusalOf(incoming) === undefined && coatcheck.hasWebSockets(incoming.url ?? '')
   const server = createServer(
-    // Uploads may take long; a client that is slow with its head is cut off by headersTimeout.
-    { maxHeaderSize, requireHostHeader: false, requestTimeout: 0, keepAliveTimeout: 65_000, headersTimeout: 60_000 },
-    (incoming, outgoing) => {
-      // Node loses what comes in one packet behind a request to upgrade, and takes the next packet for a new request.
-      if (asksToUpgrade(incoming)) outgoing.shouldKeepAlive = false
-      const reason = refusalOf(incoming)
-      if (reason === undefined) {
-        const exchange = nodeExchange({ incoming, outgoing })
-        // What there is most of, calls without a body, never becomes a web Request: that alone would cost a fifth.
-        const answer = mounted === undefined && !exchange.hasBody ? coatcheck.forward(exchange) : undefined
-        if (!answer) return void listener(incoming, outgoing)
-        return void write(answer, outgoing).catch(() => outgoing.destroy())
-      }
-      const { status, headers, body } = refused(reason)
-      outgoing.writeHead(status, headers.flat())
-      outgoing.end(body)
-      return undefined
+    {
+      ...{ maxHeaderSize, requireHostHeader: false, keepAliveTimeout: 65_000 },
+      // Uploads may take long; a client that is slow with its head is cut off by headersTimeout.
+      ...{ requestTimeout: 0, headersTimeout: 60_000 },
+      shouldUpgradeCallback: isOurs,
     },
+    handle,
   )
   // Whoever asks before sending a body (RFC 9110, section 10.1.1) gets to hear first whether it is wanted at all. The transport
   // tells when the upstream wants it; what else reads bodies does not know the question.
@@ -199,7 +208,9 @@ function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: 
     socket.end(rawProblem(code, always))
     return undefined
   })
-  return server
+  const hasWebSockets = coatcheck.config.routes.some(({ websocket }) => websocket)
+  // Without this listener no connection ever leaves the ordinary path.
+  return { server, ...(hasWebSockets ? takeUpgrades(server, isOurs, handle) : { cut: () => {} }) }
 }
 
 /** Sends what an answer is made of, unless the transport has sent it already. */
@@ -211,9 +222,6 @@ async function write(answer: Promise<Response>, outgoing: ServerResponse): Promi
   outgoing.writeHead(status, [...headers, ['content-length', String(Buffer.byteLength(body))]].flat())
   outgoing.end(body)
 }
-
-/** Node keeps the answer under way here, and looks here itself before it answers a malformed request. */
-type AnsweringSocket = Socket & { _httpMessage?: ServerResponse | undefined }
 
 /** Hono answers HEAD with a copy of the answer to GET, and the copy of one that was sent already looks like a new one. */
 function answering(app: Hono): FetchCallback {
@@ -255,12 +263,16 @@ function rawProblem(code: ErrorCode, always: [string, string][]): string {
   return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('\r\n')}\r\n\r\n${body}`
 }
 
-async function drain(server: Server): Promise<void> {
+/** @param cut closes what the server does not know of any more. */
+async function drain(server: Server, cut: () => void): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
   // A connection that was busy becomes idle when its answer is complete, and would be kept for the next request.
   const sweep = setInterval(() => server.closeIdleConnections(), sweepEvery)
   server.closeIdleConnections()
-  const hurry = setTimeout(() => server.closeAllConnections(), drainTime)
+  const hurry = setTimeout(() => {
+    server.closeAllConnections()
+    cut()
+  }, drainTime)
   await closed
   clearInterval(sweep)
   clearTimeout(hurry)

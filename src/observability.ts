@@ -49,9 +49,26 @@ export type LogEvent =
   | { event: 'client.gone'; route: string }
   | { event: 'client.stalled'; route: string }
   | { event: 'stream.ended'; route: string; session: string }
+  | { event: 'websocket.opened'; route: string; session?: string | undefined }
+  | WebSocketClosed
   | { event: 'upstream.redirect_blocked'; route: string; reason: Reason }
   | { event: 'request.refused'; code: ErrorCode; reason: Reason; route?: string | undefined }
   | { event: 'internal.error'; reason: Reason; error: string; at?: string | undefined }
+
+/** A WebSocket that ended: by whom, how (`closeCode` as in RFC 6455, section 7.4.1), after what. Only numbers come from outside. */
+type WebSocketClosed = {
+  event: 'websocket.closed'
+  route: string
+  session?: string | undefined
+  by: 'browser' | 'upstream' | 'coatcheck'
+  closeCode: number
+  reason?: Reason | undefined
+  milliseconds: number
+  messagesUp: number
+  bytesUp: number
+  messagesDown: number
+  bytesDown: number
+}
 
 export type EventName = LogEvent['event']
 export type Level = 'debug' | 'info' | 'warn' | 'error'
@@ -88,6 +105,8 @@ export const levels: Record<EventName, Level> = {
   'client.gone': 'debug',
   'client.stalled': 'info',
   'stream.ended': 'info',
+  'websocket.opened': 'info',
+  'websocket.closed': 'info',
   'upstream.redirect_blocked': 'warn',
   'request.refused': 'info',
   'internal.error': 'error',
@@ -98,7 +117,7 @@ export type Log = (event: LogEvent) => void
 
 /** The event as one JSON object: what it is, how bad, when, and a reason in words where there is one. */
 export function logLine(event: LogEvent, now: number): { level: Level; time: string; [name: string]: unknown } {
-  const reason = 'reason' in event ? { explanation: reasons[event.reason] } : undefined
+  const reason = 'reason' in event && event.reason ? { explanation: reasons[event.reason] } : undefined
   return { level: levels[event.event], time: new Date(now).toISOString(), ...event, ...reason }
 }
 

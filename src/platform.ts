@@ -1,6 +1,7 @@
 // What a runtime must supply, as a handful of functions: time, network, shared state, a place for events.
 import type { Context } from 'hono'
 import type { Log } from './observability.ts'
+import type { Reason } from './reasons.ts'
 import type { Store } from './stores/store.ts'
 
 /** Everything coatcheck needs from the world around it. */
@@ -11,6 +12,8 @@ export interface Platform {
   fetch(url: string, init: FetchInit): Promise<Response>
   /** Reaches upstreams. */
   transport: Transport
+  /** Reaches upstreams that are to switch to WebSocket; without it no route has WebSockets. Calls have `websocket`. */
+  upgrade?: Transport
   /** Shared state. */
   store: Store
   log: Log
@@ -55,6 +58,8 @@ export interface Exchange {
   readonly peer: string | undefined
   /** Whether the request has a body. */
   readonly hasBody: boolean
+  /** Whether this is the handshake of a WebSocket, and the runtime can switch the connection. */
+  readonly isUpgrade?: boolean
   /** All headers, names in lower case. A header that came more than once is joined as HTTP allows. */
   readonly headers: HeaderRecord
   /** Whether `headers` has only the first of several headers of this name, which some runtimes do to those that may come once. */
@@ -132,6 +137,43 @@ export interface UpstreamCall {
    * to call when the answer is complete.
    */
   watch?(abort: () => void): () => void
+  /** What the call becomes once both sides have switched. */
+  readonly websocket?: WebSocketCall
+}
+
+/** A WebSocket through us, besides its handshake. */
+export interface WebSocketCall {
+  /** Subprotocols that the browser offers, in its order. */
+  readonly protocols: readonly string[]
+  /** Largest message in either direction, in bytes. */
+  readonly messageLimit: number
+  /** How long there may be no message, in milliseconds; `undefined` for as long as it likes. */
+  readonly idleTimeout: number | undefined
+  /**
+   * Told that both sides have switched. `end` is called when the WebSocket is not to go on; what is returned is told how
+   * it ended, once.
+   */
+  opened(end: (reason: WebSocketReason) => void): (summary: WebSocketSummary) => void
+}
+
+/** Why we close a WebSocket that both sides would have kept. */
+export type WebSocketReason = Extract<Reason, `websocket_${string}`>
+
+/** How a WebSocket was and how it ended. Nothing of what was said. */
+export interface WebSocketSummary {
+  /** Who ended it. */
+  readonly by: 'browser' | 'upstream' | 'coatcheck'
+  /** The close code it ended with; 1005 without a code, 1006 without a closing handshake (RFC 6455, section 7.4.1). */
+  readonly closeCode: number
+  readonly reason?: WebSocketReason | undefined
+  readonly up: WebSocketTraffic
+  readonly down: WebSocketTraffic
+}
+
+/** What went one way. */
+export interface WebSocketTraffic {
+  messages: number
+  bytes: number
 }
 
 /**

@@ -135,6 +135,16 @@ export const reasons = {
     'Too many calls of this upstream are under way, and too many wait for one of them to end: it is slower than it is asked.',
   client_stalled: 'The browser stopped in the middle of its request, for longer than stallTimeout of the route.',
   client_gone: 'The browser went away before the upstream answered.',
+  // WebSockets
+  handshake_malformed: 'The handshake of a WebSocket is malformed, or asks for another version than 13.',
+  websocket_session_over: 'The session of the WebSocket is over (close code 4401).',
+  websocket_token_over:
+    'The access token that the WebSocket was opened with is over, and the route says until "token".',
+  websocket_idle: 'No message crossed the WebSocket for idleTimeout of the route.',
+  websocket_silent: 'One side of the WebSocket answered no ping.',
+  websocket_message_too_large: 'A message was larger than messageLimit of the route (close code 1009).',
+  websocket_protocol_error: 'One side sent what is no WebSocket frame, or text that is not UTF-8.',
+  websocket_server_stopping: 'The server was told to stop.',
   // Ourselves
   store_failed: 'The store could not answer.',
   store_unreachable: 'The store cannot be reached, or does not answer. It is tried again until it can.',

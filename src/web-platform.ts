@@ -39,6 +39,7 @@ export function webExchange(c: Context, peer?: string): Exchange {
     target: raw.url.slice(raw.url.indexOf('/', raw.url.indexOf('//') + 2)),
     peer,
     hasBody: raw.body !== null && headers['content-length'] !== '0',
+    isUpgrade: raw.method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket',
     headers: headers satisfies HeaderRecord,
     hasMore: () => false,
     readBody: () =>

@@ -10,6 +10,7 @@ import { durableObjectStore } from './stores/durable-object.ts'
 import { memoryStore } from './stores/memory.ts'
 import type { Store } from './stores/store.ts'
 import { fetchTransport } from './upstream/fetch.ts'
+import { fetchUpgrade } from './upstream/websocket-fetch.ts'
 import { webExchange } from './web-platform.ts'
 
 /** What the Worker is bound to. Everything that is a string can be named as `${NAME}` in the configuration. */
@@ -60,6 +61,13 @@ function workerPlatform(config: Config, env: WorkerBindings): Platform {
       (request, { tls }) => fetchThrough(tls?.binding, env)(request),
       (body, length) => body.pipeThrough(new FixedLengthStream(length)),
     ),
+    upgrade: fetchUpgrade({
+      fetch: (request, { tls }) => fetchThrough(tls?.binding, env)(request),
+      switched(headers) {
+        const { 0: theirs, 1: ours } = new WebSocketPair()
+        return { answer: new Response(null, { status: 101, headers, webSocket: theirs } as ResponseInit), ours }
+      },
+    }),
     store: storeFrom(config, env),
     log: (event) => {
       if (isLogged(event, config.log.level)) console.log(JSON.stringify(logLine(event, now())))

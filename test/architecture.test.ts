@@ -47,16 +47,17 @@ describe('the source', () => {
     ['jose', /^oauth\//],
     ['iron-session', /^session\/seal\.ts$/],
     ['undici', /^(node-fetch|upstream\/(undici(-pools)?|http2))\.ts$/],
+    ['ws', /^upstream\/websocket(-relay)?\.ts$/],
     ['zod', /^config(-bearer|-client|-provider|-route|-token|-values|-reader)?\.ts$/],
     ['pino', /^node-platform\.ts$/],
     ['send', /^node-platform\.ts$/],
     ['redis', /^stores\/redis-client\.ts$/],
     ['prom-client', /^admin\.ts$/],
     ['rate-limiter-flexible', /^upstream\/rate-limit\.ts$/],
-    ['@hono/node-server', /^(node|node-exchange|node-platform|admin|upstream\/undici)\.ts$/],
+    ['@hono/node-server', /^(node|node-exchange|node-platform|admin|upstream\/(undici|websocket))\.ts$/],
     [
       'node:',
-      /^(node|node-platform|node-exchange|cli|config-file|admin|upstream\/(undici|upload|tls|http2(-connection)?)|stores\/sqlite(-file)?)\.ts$/,
+      /^(node|node-platform|node-exchange|node-upgrade|cli|config-file|admin|upstream\/(undici|websocket|upload|tls|http2(-connection)?)|stores\/sqlite(-file)?)\.ts$/,
     ],
     ['cloudflare:', /^(worker|stores\/durable-object)\.ts$/],
   ])('names %s only where it belongs', (vendor, where) => {
@@ -73,12 +74,14 @@ describe('the source', () => {
   test('keeps everything that only Node has out of what a Worker loads', () => {
     const loaded = [...closure('worker.ts')]
     expect(loaded).toContain('app.ts')
-    expect(loaded.filter((one) => /^(node:|undici|pino|send|prom-client|redis|@hono\/node-server)/.test(one))).toEqual(
-      [],
-    )
+    expect(
+      loaded.filter((one) => /^(node:|undici|ws$|pino|send|prom-client|redis|@hono\/node-server)/.test(one)),
+    ).toEqual([])
     expect(
       loaded.filter((one) =>
-        /^(node|node-platform|node-exchange|node-fetch|cli|config-file|admin)\.ts$|undici|sqlite|redis/.test(one),
+        /^(node|node-platform|node-exchange|node-fetch|node-upgrade|cli|config-file|admin)\.ts$|^upstream\/websocket(-relay)?\.ts$|undici|sqlite|redis/.test(
+          one,
+        ),
       ),
     ).toEqual([])
   })

@@ -504,6 +504,21 @@ describe('readConfig()', () => {
       'store.binding: is required',
     ],
     [
+      'WebSockets on a route without GET',
+      (c) => Object.assign(c.routes[0], { websocket: true, methods: ['POST'] }),
+      'routes[0].websocket: must be false on a route without GET: a WebSocket begins with one',
+    ],
+    ...['0B', '101MB'].map((messageLimit): [string, (config: any) => void, string] => [
+      `WebSocket messages of at most ${messageLimit}`,
+      (c) => (c.routes[0].websocket = { messageLimit }),
+      'routes[0].websocket.messageLimit: must be from "1B" to "100MB"',
+    ]),
+    [
+      'WebSockets until whenever',
+      (c) => (c.routes[0].websocket = { until: 'whenever' }),
+      'routes[0].websocket.until: must be session or token',
+    ],
+    [
       'a security profile that nobody knows',
       (c) => (c.providers[0].profile = 'fapi1'),
       'providers[0].profile: must be default or fapi2',
@@ -591,6 +606,26 @@ describe('readConfig()', () => {
     expect(found.length).toBeGreaterThan(4)
     expect(found.join()).not.toContain(secret)
   })
+})
+
+test('websocket: true is websocket: {}, and none is false', () => {
+  const [route] = good().routes ?? []
+  if (!route) throw new Error('There is a route')
+  const read = (more: object) => readConfig({ ...good(), routes: [{ ...route, ...more }] }).routes[0]?.websocket
+  expect(read({})).toBe(false)
+  expect(read({ websocket: true })).toEqual({ messageLimit: 1_048_576, until: 'session', origin: 'page' })
+  expect(read({ websocket: { idleTimeout: '5m' } })).toEqual({
+    ...{ messageLimit: 1_048_576, until: 'session', origin: 'page' },
+    idleTimeout: 300_000,
+  })
+})
+
+test('createCoatcheck() without a platform refuses WebSockets', () => {
+  const config = good()
+  Object.assign(config.routes?.[0] ?? {}, { websocket: true })
+  expect(() => createCoatcheck(config)).toThrow(
+    'routes[0].websocket: createCoatcheck() without a platform has no WebSockets',
+  )
 })
 
 test('createCoatcheck() without a platform refuses every store but memory', () => {

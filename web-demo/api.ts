@@ -1,8 +1,9 @@
 // The demo API: orders, a clock, and what it can tell of the access token it was shown. It trusts nothing but that token.
 import { getRequestListener } from '@hono/node-server'
-import { type Context, Hono } from 'hono'
+import { Hono } from 'hono'
 import { streamSSE } from 'hono/streaming'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
+import { takeWebSockets } from './api-websocket.ts'
 import { apiResource } from './authorization-server.ts'
 import { type LoopbackServer, listen } from './ports.ts'
 
@@ -30,13 +31,13 @@ export async function startApi({ port, issuer }: { port: number; issuer: string 
   const app = new Hono()
 
   app.get('/orders', async (c) => {
-    const caller = await authorize(c, 'orders:read')
+    const caller = await authorize(c.req.header('authorization'), 'orders:read')
     if (caller instanceof Response) return caller
     return c.json({ orders: ordersFor(caller.sub) })
   })
 
   app.post('/orders', async (c) => {
-    const caller = await authorize(c, 'orders:write')
+    const caller = await authorize(c.req.header('authorization'), 'orders:write')
     if (caller instanceof Response) return caller
     const { item, note = '' } = await c.req.json().catch(() => ({}))
     const isShort = (text: unknown, most: number) => typeof text === 'string' && text.trim().length <= most
@@ -50,12 +51,12 @@ export async function startApi({ port, issuer }: { port: number; issuer: string 
   })
 
   app.get('/whoami', async (c) => {
-    const caller = await authorize(c)
+    const caller = await authorize(c.req.header('authorization'))
     return caller instanceof Response ? caller : c.json(caller)
   })
 
   app.get('/clock', async (c) => {
-    const caller = await authorize(c)
+    const caller = await authorize(c.req.header('authorization'))
     if (caller instanceof Response) return caller
     return streamSSE(c, async (stream) => {
       while (!stream.aborted) {
@@ -74,20 +75,25 @@ export async function startApi({ port, issuer }: { port: number; issuer: string 
     return known
   }
 
-  return listen(port, getRequestListener(app.fetch))
+  const server = await listen(port, getRequestListener(app.fetch))
+  takeWebSockets(server.server, async (authorization) => {
+    const caller = await authorize(authorization)
+    return caller instanceof Response ? undefined : caller.sub
+  })
+  return server
 }
 
 function newOrder(id: number, item: string, note: string): Order {
   return { id, item, note, placedAt: new Date().toISOString() }
 }
 
-type TokenCheck = (c: Context, scope?: string) => Promise<Caller | Response>
+type TokenCheck = (authorization: string | undefined, scope?: string) => Promise<Caller | Response>
 
 /** Verifies the bearer token of a request: signature, type, issuer, audience, time and scope (RFC 9068, section 4). */
 function tokenCheck(issuer: string): TokenCheck {
   const keys = createRemoteJWKSet(new URL(`${issuer}/jwks`))
-  return async (c, scope) => {
-    const token = /^Bearer ([\w.~+/-]+=*)$/i.exec(c.req.header('authorization') ?? '')?.[1]
+  return async (authorization, scope) => {
+    const token = /^Bearer ([\w.~+/-]+=*)$/i.exec(authorization ?? '')?.[1]
     if (token === undefined) return problem(401, 'An access token is needed', 'Bearer')
     const verified = await jwtVerify(token, keys, {
       issuer,

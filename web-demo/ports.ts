@@ -1,10 +1,11 @@
 // Ports of this machine: which are free, and a server on one of them.
-import { createServer, type RequestListener } from 'node:http'
+import { createServer, type RequestListener, type Server } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 
 export interface LoopbackServer {
   readonly url: string
   readonly port: number
+  readonly server: Server
   /** Ends the server and everything that is open on it. */
   close(): Promise<void>
 }
@@ -20,6 +21,7 @@ export async function listen(port: number, listener: RequestListener): Promise<L
   return {
     url: `http://127.0.0.1:${taken}`,
     port: taken,
+    server,
     async close() {
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeAllConnections()

@@ -92,7 +92,7 @@ export async function startDemo(options: DemoOptions = {}): Promise<Demo> {
           allowInsecureRequests: true,
         },
       ],
-      routes: [{ path: '/api', upstream: api.url, token: 'user' }, ...(options.routes ?? [])],
+      routes: [{ path: '/api', upstream: api.url, token: 'user', websocket: true }, ...(options.routes ?? [])],
       spa: options.spa ?? { dir: appDir, immutable: ['/assets/'] },
     }
     coatcheck = await serve(config, { root: '/', log: options.log ?? (() => {}) })

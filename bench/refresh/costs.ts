@@ -19,7 +19,7 @@ import { stopServers } from '../support/processes.ts'
 import { drawn } from '../support/report.ts'
 import { countingStore } from './counting-store.ts'
 import type { Behaviour } from './servers/authorization-server.ts'
-import { client, type Storage, startProgram, startRedis } from './world.ts'
+import { providerAt, type Storage, startProgram, startRedis } from './world.ts'
 
 const publicUrl = 'http://127.0.0.1:3000'
 const started: { stop(): Promise<void> }[] = []
@@ -48,15 +48,7 @@ function instance(store: Store, storage: Storage): Instance {
     session: { keys: [key], storage },
     // What is handed over below; its name alone decides that tokens may be kept in it.
     store: { type: 'sqlite', path: 'none' },
-    providers: [
-      {
-        id: 'main',
-        issuer,
-        clientId: client.clientId,
-        clientAuth: { method: 'client_secret_basic', secret: client.clientSecret },
-        allowInsecureRequests: true,
-      },
-    ],
+    providers: [providerAt(issuer)],
     routes: [
       { path: '/api', upstream, token: 'user' },
       { path: '/api/rare', upstream, token: 'user', rateLimit: { per: 'user', requests: 2, window: '1h' } },

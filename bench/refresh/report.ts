@@ -1,6 +1,6 @@
 // What the storms came to, as tables: for the terminal and for RESULTS-refresh.md.
-import { readFile, writeFile } from 'node:fs/promises'
 import { describeMachine } from '../support/machine.ts'
+import { replaceResult } from '../support/markdown.ts'
 import { drawn } from '../support/report.ts'
 import { quantile } from '../support/statistics.ts'
 import type { Options, Run } from './options.ts'
@@ -14,7 +14,6 @@ export interface Result {
 }
 
 const markdownFile = new URL('../RESULTS-refresh.md', import.meta.url)
-const markers = ['<!-- results -->', '<!-- /results -->'] as const
 
 const nameOf = ({ scenario, store, storage }: Run) => `${scenario}, ${store}, ${storage}`
 
@@ -99,10 +98,4 @@ ${wrong.length === 0 ? '- Every rule below holds.' : wrong.map((text) => `- **Br
 }
 
 /** Replaces the result that RESULTS-refresh.md shows. */
-export async function writeMarkdown(text: string): Promise<void> {
-  const all = await readFile(markdownFile, 'utf8')
-  const [from, to] = markers.map((marker) => all.indexOf(marker))
-  if (from === undefined || to === undefined || from === -1 || to < from)
-    throw new Error(`RESULTS-refresh.md has no place between ${markers.join(' and ')}`)
-  await writeFile(markdownFile, `${all.slice(0, from + markers[0].length)}\n\n${text}\n\n${all.slice(to)}`)
-}
+export const writeMarkdown = (text: string) => replaceResult(markdownFile, text)

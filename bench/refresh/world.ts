@@ -51,6 +51,17 @@ export interface Instance {
 
 export const client = { clientId: 'storm', clientSecret: 'umbrella' }
 
+/** Settings of an authorization server that knows this client. */
+export function providerAt(issuer: string): ConfigInput['providers'][number] {
+  return {
+    id: 'main',
+    issuer,
+    clientId: client.clientId,
+    clientAuth: { method: 'client_secret_basic', secret: client.clientSecret },
+    allowInsecureRequests: true,
+  }
+}
+
 /** Starts everything; whoever starts it closes it. */
 export async function startWorld(options: WorldOptions): Promise<World> {
   const dir = await mkdtemp(join(tmpdir(), 'coatcheck-storm-'))
@@ -112,15 +123,7 @@ function addresses(
 ): Pick<ConfigInput, 'publicUrl' | 'providers' | 'routes'> {
   return {
     publicUrl,
-    providers: [
-      {
-        id: 'main',
-        issuer,
-        clientId: client.clientId,
-        clientAuth: { method: 'client_secret_basic', secret: client.clientSecret },
-        allowInsecureRequests: true,
-      },
-    ],
+    providers: [providerAt(issuer)],
     routes: [{ path: '/api', upstream: api, token: 'user' }],
   }
 }

@@ -1,8 +1,9 @@
 // A run written down: as JSON for machines, and as notes with a table for RESULTS.md.
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { connections } from './load.ts'
 import type { Machine } from './machine.ts'
+import { replaceResult } from './markdown.ts'
 import { isDisturbed } from './measurement.ts'
 import type { Options } from './options.ts'
 import { type Measured, type Row, table } from './report.ts'
@@ -23,7 +24,6 @@ export interface Results {
 const jsonFile = new URL('../../node_modules/.cache/coatcheck-bench/latest.json', import.meta.url)
 const markdownFile = ({ features }: Options) =>
   new URL(features ? '../RESULTS-features.md' : '../RESULTS.md', import.meta.url)
-const markers = ['<!-- results -->', '<!-- /results -->'] as const
 
 /** Writes everything that was measured; returns where. */
 export async function writeJson(results: Results): Promise<string> {
@@ -33,15 +33,7 @@ export async function writeJson(results: Results): Promise<string> {
 }
 
 /** Replaces the result that RESULTS.md shows. */
-export async function writeMarkdown(results: Results): Promise<void> {
-  const file = markdownFile(results.options)
-  const text = await readFile(file, 'utf8')
-  const from = text.indexOf(markers[0])
-  const to = text.indexOf(markers[1])
-  if (from === -1 || to < from) throw new Error(`RESULTS.md has no place between ${markers.join(' and ')}`)
-  const head = text.slice(0, from + markers[0].length)
-  await writeFile(file, `${head}\n${notes(results)}\n${text.slice(to)}`)
-}
+export const writeMarkdown = (results: Results) => replaceResult(markdownFile(results.options), notes(results))
 
 /** What a reader needs with the table: where, how often, and what was going on besides. */
 export function notes({ at, options, machine, pinned, leftOut, contestants, rows }: Results): string {

@@ -8,6 +8,7 @@ import type { ClientAddress } from '../upstream/client-address.ts'
 import { requireAddress, requireGrants } from '../upstream/policy.ts'
 import type { RateLimit } from '../upstream/rate-limit.ts'
 import { type Route, type Target, upstreamPath } from '../upstream/routes.ts'
+import { offeredProtocols } from '../upstream/websocket-handshake.ts'
 import { type BearerParts, createBearerCallers } from './bearer.ts'
 import { createForwarding, type ForwardingParts } from './forwarding.ts'
 import { loginPath } from './login.ts'
@@ -40,8 +41,10 @@ export function createApi(parts: ApiParts): Api {
   return async function api(route, target, exchange) {
     const startedAt = platform.now()
     const { headers, method } = exchange
+    const isUpgrade = exchange.isUpgrade === true && platform.upgrade !== undefined && route.websocket !== false
     const token = route.bearer && bearers.tokenOf(exchange, target.query)
-    if (token === undefined) requireSameOrigin(headers, config.publicUrl, route.csrf)
+    // No page can add a header to a handshake; its `Origin` says it all.
+    if (token === undefined) requireSameOrigin(headers, config.publicUrl, isUpgrade ? 'fetch-metadata' : route.csrf)
     requireDataDestination(headers)
     if (!route.methods.includes(method as never)) {
       throw new CoatcheckError('method_not_allowed', 'method_refused', { allow: route.allow })
@@ -53,11 +56,14 @@ export function createApi(parts: ApiParts): Api {
     }
     const path = upstreamPath(route, target)
     if (path === undefined) throw new CoatcheckError('bad_request', 'target_malformed')
+    const protocols = isUpgrade ? offeredProtocols(headers) : undefined
 
     if (token !== undefined) {
-      return bearers.forward({ route, path, exchange, address, startedAt }, token).catch((error) => {
-        throw withRoute(error, route, undefined)
-      })
+      return bearers
+        .forward({ route, path, exchange, address, startedAt, protocols: undefined }, token)
+        .catch((error) => {
+          throw withRoute(error, route, undefined)
+        })
     }
 
     // What is there already is not awaited. In the steady state that is everything but the upstream.
@@ -73,7 +79,7 @@ export function createApi(parts: ApiParts): Api {
         const touched = sessions.touch(session)
         if (touched) await touched
       }
-      return await send({ route, path, exchange, address, session, credential, startedAt, waited })
+      return await send({ route, path, exchange, address, session, credential, protocols, startedAt, waited })
     } catch (error) {
       throw withRoute(error, route, session)
     }

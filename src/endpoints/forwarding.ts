@@ -14,6 +14,7 @@ import { towardsBrowser, towardsUpstream } from '../upstream/headers.ts'
 import { browserLocation, type Route } from '../upstream/routes.ts'
 import { strongerSignIn, widerSignIn } from '../upstream/stronger-sign-in.ts'
 import { loginPath } from './login.ts'
+import { webSocketCall } from './websocket.ts'
 
 /** One request on its way along a route. */
 export interface ForwardedCall {
@@ -28,11 +29,13 @@ export interface ForwardedCall {
   readonly waited: number
   /** Whether the caller brought the credential itself, and is told what the upstream has against it. */
   readonly isBearer?: boolean
+  /** Subprotocols that the browser offers, if this is the handshake of a WebSocket. */
+  readonly protocols: readonly string[] | undefined
 }
 
 export interface ForwardingParts {
   config: Pick<Config, 'publicUrl'>
-  platform: Pick<Platform, 'now' | 'transport' | 'log' | 'waitUntil'>
+  platform: Pick<Platform, 'now' | 'transport' | 'upgrade' | 'log' | 'waitUntil'>
   sessions: Sessions
   credentials: Credentials
   answerCookies: AnswerCookies
@@ -141,7 +144,8 @@ export function createForwarding({
     const proof = await proofFor(call)
     const forwarded = upstreamCall(call, body, proof, withhold, () => following?.take() ?? [])
     try {
-      const answer = await platform.transport(forwarded, call.exchange)
+      const carry = (forwarded.websocket && platform.upgrade) ?? platform.transport
+      const answer = await carry(forwarded, call.exchange)
       if (answer) return answer
     } finally {
       following?.take()
@@ -173,8 +177,9 @@ export function createForwarding({
     withhold: Withhold,
     takeCookies: () => readonly string[],
   ): UpstreamCall {
-    const { route, path, exchange, address, session, credential, isBearer } = call
+    const { route, path, exchange, address, session, credential, isBearer, protocols } = call
     const { method, headers, hasBody } = exchange
+    const websocket = protocols && route.websocket
     const sentAt = platform.now()
     let answered = 0
     let waited = 0
@@ -189,6 +194,7 @@ export function createForwarding({
         clientAddress: address,
         proto,
         host,
+        origin: websocket && websocket.origin === 'upstream' ? route.origin : undefined,
       }),
       body,
       timeout: route.timeout,
@@ -220,6 +226,9 @@ export function createForwarding({
         else if (reason === 'client_stalled') platform.log({ event: 'client.stalled', route: route.path })
         else platform.log({ event: 'upstream.failed', route: route.path, code: 'upstream_unreachable', reason })
       },
+      ...(websocket && {
+        websocket: webSocketCall(route.path, websocket, protocols, { session, credential, platform, sessions }),
+      }),
       ...(session && { watch: (abort: () => void) => watchSession(session, route, abort) }),
     }
   }

@@ -26,6 +26,8 @@ const withheldUpPrefix = startingWith(
   'x-goog-authenticated- x-goog-iap- x-ms-token- x-pomerium- x-vouch- x-jwt- x-id-token x-access-token x-userinfo oidc-',
   // What is between browser and coatcheck, or inside coatcheck
   'secure-session- x-hono-',
+  // What the two handshakes of a WebSocket settle for themselves
+  'sec-websocket-',
 )
 
 /**
@@ -87,6 +89,8 @@ export interface UpstreamFacts {
   readonly proto: string
   readonly host: string
   readonly contentLength: string | undefined
+  /** Takes the place of the page's, where the upstream wants to see its own. */
+  readonly origin?: string | undefined
 }
 
 /** The headers for the upstream. `Host` is left to the transport: it is the upstream's own. */
@@ -96,7 +100,7 @@ export function towardsUpstream(inbound: HeaderRecord, facts: UpstreamFacts): He
   const out: HeaderList = []
   for (const name in inbound) {
     if (isWithheldUp(name) || named?.has(name) || name === credential?.header) continue
-    const value = inbound[name]
+    const value = name === 'origin' ? (facts.origin ?? inbound[name]) : inbound[name]
     if (value !== undefined) out.push(name, typeof value === 'string' ? value : value.join(', '))
   }
   if (credential !== undefined) out.push(credential.header, credential.value)

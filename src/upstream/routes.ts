@@ -1,5 +1,6 @@
 // Which route a request target belongs to, and the one canonical path under which it is matched and forwarded. Pure.
 import type { RouteConfig } from '../config.ts'
+import { isOwnPath } from '../config-values.ts'
 import type { BearerPolicy } from '../oauth/access-token.ts'
 import type { NamedApi, NamedExchange } from '../oauth/api-tokens.ts'
 import type { Credential } from '../oauth/credentials.ts'
@@ -142,6 +143,15 @@ function destinationOf({ upstream, http2, tls }: RouteConfig, known: Map<string,
   const destination = known.get(settings) ?? { origin: upstream.origin, http2, tls }
   known.set(settings, destination)
   return destination
+}
+
+/** Tells of a request target, as sent, whether its route has WebSockets. */
+export function webSockets(routes: RouteMatcher): (requestTarget: string) => boolean {
+  return (requestTarget) => {
+    const target = canonicalTarget(requestTarget)
+    // A route at `/` has every path but ours.
+    return target !== undefined && !isOwnPath(target.path) && !!routes(target.path)?.websocket
+  }
 }
 
 /**

@@ -247,7 +247,8 @@ interface NetworkError extends Error {
   code?: string
 }
 
-function failure(error: NetworkError): CoatcheckError {
+/** What a failure of Node's network calls, of a parser or of undici means to the browser. */
+export function failure(error: NetworkError): CoatcheckError {
   if (error instanceof CoatcheckError) return error
   if (isStaleConnection(error)) return new CoatcheckError('upstream_unreachable', 'upstream_reset', {}, error)
   const isGarbage = error.code?.startsWith('HPE_') || error.name === 'HTTPParserError' || !isNetworkError(error)

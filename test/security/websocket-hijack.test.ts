@@ -1,21 +1,31 @@
 // Attack: another site opens a WebSocket with the cookies of a signed-in user; browsers send no Fetch Metadata with it.
 // R312
-import { describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { expectNone } from '../support/corpus.ts'
 import { head, openConnection } from '../support/raw.ts'
 import { sharedWorld } from '../support/shared-world.ts'
+import { handshakeLines, switching } from '../support/websocket-frames.ts'
 
-const upgrade = [
-  ...['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'],
-  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
-]
-
-describe('R312 A WebSocket handshake', () => {
-  const shared = sharedWorld()
+describe.each([true, false])('R312 A WebSocket handshake, on routes with WebSockets: %s,', (websocket) => {
+  const shared = sharedWorld(({ api }) => ({
+    routes: [{ path: '/api', upstream: `${api.url}/v1`, token: 'user', websocket }],
+  }))
+  /** Every handshake the API heard of, whether or not as one. */
+  const heard: string[] = []
+  beforeAll(() => {
+    const { api } = shared()
+    api.server.on('connection', () => heard.push('connection'))
+    api.server.on('upgrade', (request, socket) => {
+      heard.push('upgrade')
+      request.socket.on('error', () => {})
+      const key = `${request.headers['sec-websocket-key']}`
+      socket.end(switching(`Sec-WebSocket-Key: ${key}`))
+    })
+  })
 
   async function handshake(headers: readonly string[]) {
     const connection = openConnection(shared().url)
-    connection.send(head('GET /api/x', [...upgrade, ...headers]))
+    connection.send(head('GET /api/x', [...handshakeLines, ...headers]))
     const answer = await connection.answer().finally(() => connection.close())
     return answer?.status ?? 0
   }
@@ -37,9 +47,10 @@ describe('R312 A WebSocket handshake', () => {
     const wrong: string[] = []
     for (const headers of elsewhere) {
       for (const more of [[], ['X-CSRF: 1'], ['Sec-Fetch-Site: same-origin'], ['Sec-WebSocket-Protocol: graphql-ws']]) {
-        const before = api.requests.length
+        const before = api.requests.length + heard.length
         const status = await handshake([`Cookie: ${user.cookieHeader()}`, ...headers, ...more])
-        if (status !== 403 || api.requests.length !== before) wrong.push(`${headers} ${more} -> ${status}`)
+        if (status !== 403 || api.requests.length + heard.length !== before)
+          wrong.push(`${headers} ${more} -> ${status}`)
       }
     }
     expectNone(wrong)
@@ -56,21 +67,23 @@ describe('R312 A WebSocket handshake', () => {
       ['Sec-Fetch-Site: same-origin'],
       ['Sec-Fetch-Mode: websocket', 'X-CSRF: 1'],
     ]) {
-      const before = api.requests.length
+      const before = api.requests.length + heard.length
       const status = await handshake([`Cookie: ${user.cookieHeader()}`, ...more])
-      if (status !== 403 || api.requests.length !== before) wrong.push(`[${more}] -> ${status}`)
+      if (status !== 403 || api.requests.length + heard.length !== before) wrong.push(`[${more}] -> ${status}`)
     }
     expectNone(wrong)
   })
 
-  test('on a route without WebSockets is not switched, and nothing of it goes up, even for the application', async () => {
+  test('from the application is switched where the route says so, and else a call of which nothing more goes up', async () => {
     const { api, publicUrl, browser } = shared()
     const user = browser()
     await user.signIn()
     const before = api.requests.length
-    const status = await handshake([`Cookie: ${user.cookieHeader()}`, `Origin: ${publicUrl}`])
-    expect(status).not.toBe(101)
-    expect(status).toBeLessThan(500)
+    const connection = openConnection(shared().url)
+    connection.send(head('GET /api/x', [...handshakeLines, `Cookie: ${user.cookieHeader()}`, `Origin: ${publicUrl}`]))
+    await expect.poll(() => connection.received()).toMatch(websocket ? /^HTTP\/1\.1 101 / : /^HTTP\/1\.1 200 /)
+    connection.close()
+    expect(heard.includes('upgrade')).toBe(websocket)
     for (const { headers } of api.requests.slice(before)) expect(headers).not.toHaveProperty('upgrade')
   })
 })

@@ -31,6 +31,8 @@ export interface Browser {
   /** From the login to the address of the callback, without visiting it. */
   untilCallback(query?: string): Promise<string>
   cookieHeader(): string
+  /** Keeps or deletes a cookie, as a `Set-Cookie` says that came by another way. */
+  take(setCookie: string): void
   /** Everything that coatcheck ever sent here, for the search for secrets. */
   readonly seen: string[]
 }
@@ -72,6 +74,7 @@ export function createBrowser(origin: string, publicOrigin = origin): Browser {
     cookies,
     seen,
     cookieHeader,
+    take: store,
     send,
     navigate: (path, options = {}) => send(path, { ...options, headers: { ...navigation, ...options.headers } }),
     fetch: (path, options = {}) => {

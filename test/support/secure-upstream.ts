@@ -2,6 +2,7 @@
 import {
   constants,
   createSecureServer,
+  type Http2SecureServer,
   type Http2ServerRequest,
   type Http2ServerResponse,
   type SecureServerOptions,
@@ -16,6 +17,7 @@ export { constants }
 export interface SecureUpstream {
   readonly url: string
   readonly port: number
+  readonly server: Http2SecureServer
   /** What a route needs as `tls.ca` to believe it. */
   readonly certificate: Certificate
   /** `GET /path 2.0`, one for each request. */
@@ -59,6 +61,7 @@ export async function startSecureUpstream(
   const upstream: SecureUpstream = {
     url: `https://localhost:${port}`,
     port,
+    server,
     certificate,
     calls: [],
     open: new Set(),
