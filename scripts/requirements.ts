@@ -803,7 +803,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R530: {
     requirement:
-      'Serves everybody else while hundreds of clients never finish a head, or have left in the middle of a refresh',
+      'Serves everybody else while hundreds of clients never finish a head, or have left in the middle of a refresh; ends who stops in the middle of a body, sending or reading',
     source: ownPolicy,
   },
   R531: {
@@ -893,6 +893,11 @@ export const requirements: Record<string, Requirement> = {
     requirement:
       'Talks, on Node, to authorization servers and upstreams over TLS 1.2 or newer with a trusted certificate for their name, and does not let the environment turn that off',
     source: asvs('12.1.1', '12.3.2'),
+  },
+  R622: {
+    requirement:
+      'Shows a client certificate to the upstream of its route and to nobody else: not to whoever answers in its place, not to another route of the same origin, not where a redirect leads',
+    source: asvs('12.3.2', '12.3.5'),
   },
 
   R630: {

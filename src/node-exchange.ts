@@ -29,9 +29,12 @@ export function nodeExchange(source: HttpBindings): Exchange {
   }
 }
 
+/** What Node takes for that question. It would close the connection behind an answer to one that was not answered. */
+const expectation = /(?:^|\W)100-continue(?:$|\W)/i
+
 /** Tells whoever asked before sending a body to go on (RFC 9110, section 10.1.1), because somebody is going to read it. */
 export function answerExpectation(incoming: IncomingMessage, outgoing: ServerResponse): void {
-  if (incoming.headers.expect?.toLowerCase() !== '100-continue') return
+  if (!expectation.test(incoming.headers.expect ?? '')) return
   // Once is enough, and for nobody else to see.
   delete incoming.headers.expect
   outgoing.writeContinue()

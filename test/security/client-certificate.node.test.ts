@@ -1,6 +1,6 @@
 // Attack: somebody who is not the upstream, to be shown the client certificate that is meant for it, or to be sent what it
 // should get.
-// R058 R621
+// R621 R622
 import type { SecureServerOptions } from 'node:http2'
 import { describe, expect, test } from 'vitest'
 import type { ConfigInput } from '../../src/config.ts'
@@ -29,7 +29,7 @@ const routeTo = (api: SecureUpstream, path: string, tls: Tls, more: Partial<Rout
 
 const worldOf = (...routes: Route[]) => startWorld({ routes })
 
-describe.each([true, false])('R621 A client certificate (HTTP/2: %s)', (http2) => {
+describe.each([true, false])('R622 A client certificate (HTTP/2: %s)', (http2) => {
   test('is shown to the upstream of its route, and lets it answer', async () => {
     const api = await start(mutual)
     const tls = { ca: api.certificate.cert, cert: ours.cert, key: ours.key }
