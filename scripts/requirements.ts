@@ -369,10 +369,20 @@ export const requirements: Record<string, Requirement> = {
       'Asks for `authorization_details` by the configuration alone, and takes no grant of a type that was not asked for',
     source: rfc(9396, '2 and 7'),
   },
+  R083: {
+    requirement:
+      'Tells a caller with an access token of its own what an API has against it in its own words: the error, scopes, `acr_values` and `max_age`, and nothing else that stood in the challenge',
+    source: and(rfc(6750, '3'), rfc(9470, '3')),
+  },
   R084: {
     requirement:
       'Revokes the newest tokens of a session at sign-out; a revocation that fails or hangs does not hold the sign-out up',
     source: rfc(7009, '2'),
+  },
+  R085: {
+    requirement:
+      'Introspects an access token that is no JWT with its own client authentication, believes no answer beyond `exp` or `cacheFor`, and passes nothing on while there is none',
+    source: rfc(7662, '2'),
   },
 
   R100: {
@@ -786,6 +796,20 @@ export const requirements: Record<string, Requirement> = {
     requirement:
       'Serves everybody else while hundreds of clients never finish a head, or have left in the middle of a refresh',
     source: ownPolicy,
+  },
+  R531: {
+    requirement:
+      'Passes an access token that a caller brings on only when its signature, type, issuer, audience and times are right, for the policy of that very route; forged ones by the thousand cost neither keys nor room of good ones',
+    source: and(rfc(9068, '4'), rfc(8725, '3')),
+  },
+  R532: {
+    requirement: 'Takes no ID token, refresh token, logout token, assertion or proof for an access token',
+    source: and(rfc(9068, '5'), rfc(8725, '3.11')),
+  },
+  R533: {
+    requirement:
+      'Lets a request be somebody in one way: a session cookie or one `Authorization: Bearer`, never both, never two',
+    source: rfc(6750, '2'),
   },
 
   R600: {

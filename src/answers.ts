@@ -22,9 +22,15 @@ export interface PlainAnswer {
 }
 
 /** The headers in which an error says more. */
-export function detailHeaders({ allow, retryAfter, setCookie = [] }: ErrorDetails): [name: string, value: string][] {
+export function detailHeaders({
+  allow,
+  retryAfter,
+  challenge,
+  setCookie = [],
+}: ErrorDetails): [name: string, value: string][] {
   const headers = setCookie.map((cookie): [string, string] => ['set-cookie', cookie])
   if (allow !== undefined) headers.push(['allow', allow])
+  if (challenge !== undefined) headers.push(['www-authenticate', challenge])
   if (retryAfter !== undefined) headers.push(['retry-after', String(retryAfter)])
   return headers
 }

@@ -18,6 +18,7 @@ import { createApiTokens } from './oauth/api-tokens.ts'
 import { createBreakers } from './oauth/breaker.ts'
 import { createCredentials } from './oauth/credentials.ts'
 import { createDpop } from './oauth/dpop.ts'
+import { createInboundTokens } from './oauth/inbound-tokens.ts'
 import { createRefresher } from './oauth/refresh.ts'
 import { createRelyingParty } from './oauth/relying-party.ts'
 import { createSignOut } from './oauth/sign-out.ts'
@@ -122,6 +123,8 @@ export function createCoatcheck(
     scopes,
     clientAddress,
     rateLimit: limit,
+    cookies,
+    inboundTokens: createInboundTokens(config, { relyingParties, breakers, platform }),
   })
   const login = createLogin({
     config,

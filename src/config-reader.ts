@@ -1,6 +1,7 @@
 // From a document to a configuration: environment references, every mistake with its path, nothing half-read.
 import type { core } from 'zod'
 import { type Config, configSchema } from './config.ts'
+import { bearerContradictions } from './config-bearer.ts'
 import { providerContradictions } from './config-profile.ts'
 
 /** Every mistake of a configuration at once; `mistakes` are lines such as `routes[2].upstream: must be ...`. */
@@ -182,6 +183,10 @@ function contradictions(document: Record<string, unknown>): [string, string][] {
     if (typeof provider === 'string' && !ids.includes(provider)) {
       found.push([`routes[${index}].token.provider`, 'must be the id of one of providers'])
     }
+  }
+  const providers = listAt(document, 'providers') as { id?: unknown; clientId?: unknown }[]
+  for (const [index, route] of listAt(document, 'routes').entries()) {
+    for (const [at, what] of bearerContradictions(route, providers)) found.push([`routes[${index}].${at}`, what])
   }
   const { listen, admin } = document as { listen?: Listen; admin?: { listen?: Listen } | null }
   const port = String(listen?.port ?? 3000)

@@ -1,5 +1,6 @@
 // The settings of one route: an upstream, whose token it gets, and who may call.
 import * as z from 'zod'
+import { bearer, bearerRules } from './config-bearer.ts'
 import { kindOf, tokenPolicy } from './config-token.ts'
 import {
   certificates,
@@ -56,6 +57,11 @@ const plainRoute = z.strictObject({
   token: tokenPolicy.describe(
     'Whose credential the upstream gets: none, user, user-or-none, client, user-or-client, or an object with a `kind`.',
   ),
+  bearer: bearer
+    .optional()
+    .describe(
+      'Lets callers without cookies, such as mobile apps and services, in with an access token of their own, which then goes up as it is.',
+    ),
   require: z
     .strictObject({
       scope: texts.default([]).describe('Scopes the session must have been granted.'),
@@ -152,4 +158,5 @@ export const route = [
     broken: ({ token, rateLimit }: z.output<typeof plainRoute>) =>
       sessionless.has(kindOf(token) ?? 'user') && rateLimit !== undefined && rateLimit.per !== 'address',
   },
+  ...bearerRules,
 ].reduce((schema, { path, error, broken }) => rule(schema, path, error, broken), plainRoute)

@@ -9,6 +9,12 @@ export const text = z.string('must be a string').min(1, 'must not be empty')
 export const texts = z.array(text, 'must be a list of strings')
 export const flag = z.boolean('must be true or false')
 
+/** Algorithms of signatures that are accepted at all: asymmetric, and not broken (RFC 8725, section 3.1). Never `none`, never HMAC. */
+export const signatureAlgorithms = [
+  ...(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512'] as const),
+  ...(['EdDSA', 'Ed25519', 'ML-DSA-44', 'ML-DSA-65', 'ML-DSA-87'] as const),
+] as const
+
 /** A setting that exists in the contract and that this version does not do yet: only its neutral value passes. */
 export function notYet<const T>(value: T, what: string) {
   return z.literal(value as never, { error: `${what} is not available in this version` }) as unknown as z.ZodType<T, T>

@@ -12,6 +12,7 @@ export const errorCodes = {
   session_required: { status: 401, title: 'Nobody is signed in' },
   session_expired: { status: 401, title: 'The session is over' },
   reauth_required: { status: 401, title: 'The session can no longer call this API until the user signs in again' },
+  invalid_token: { status: 401, title: 'The access token is not valid here' },
   step_up_required: { status: 401, title: 'This needs a stronger or more recent sign-in' },
   csrf_rejected: { status: 403, title: 'The request does not come from a page of this application' },
   insufficient_scope: { status: 403, title: 'The session was not granted what this needs' },
@@ -43,6 +44,8 @@ export interface ErrorDetails {
   setCookie?: readonly string[]
   /** `error` of RFC 6749, section 5.2, for callers that speak OAuth. */
   oauthError?: string
+  /** `WWW-Authenticate`, for callers that bring a token of their own (RFC 6750, section 3). */
+  challenge?: string
   /** A sentence for the person who meets this. Written by us, never text that came from outside. */
   detail?: string
 }

@@ -15,6 +15,7 @@ export function nodeExchange(source: HttpBindings): Exchange {
     peer: (socket as typeof socket | null)?.remoteAddress,
     hasBody: (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined,
     headers,
+    hasMore: (name) => timesSent(source.incoming, name) > 1,
     readBody: (patience) => bodyOf(source, patience),
     source,
   }
@@ -26,6 +27,16 @@ export function answerExpectation(incoming: IncomingMessage, outgoing: ServerRes
   // Once is enough, and for nobody else to see.
   delete incoming.headers.expect
   outgoing.writeContinue()
+}
+
+/** How often a header came. Node keeps the first of those that may come once, and says nothing of the others. */
+export function timesSent({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>, name: string): number {
+  let times = 0
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const sent = rawHeaders[at]
+    if (sent?.length === name.length && sent.toLowerCase() === name) times++
+  }
+  return times
 }
 
 /** All of a body that is known to be short. */

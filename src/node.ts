@@ -12,7 +12,7 @@ import { unsafe } from './config-file.ts'
 import { ConfigError, readConfig } from './config-reader.ts'
 import { isOwnPath } from './config-values.ts'
 import type { ErrorCode } from './errors.ts'
-import { answerExpectation, nodeExchange } from './node-exchange.ts'
+import { answerExpectation, nodeExchange, timesSent } from './node-exchange.ts'
 import { type NodePlatform, nodePlatform, stdoutLog } from './node-platform.ts'
 import { isLogged, type Log, type LogEvent } from './observability.ts'
 import type { Reason } from './reasons.ts'
@@ -242,15 +242,9 @@ function asksToUpgrade({ headers: { connection, upgrade } }: IncomingMessage): b
 }
 
 /** RFC 9112, section 3.2: exactly one Host, and nothing but a host in it. */
-function hasOneHost({ headers: { host }, rawHeaders }: IncomingMessage): boolean {
-  if (host === undefined || !/^[A-Za-z0-9._~:[\]-]+$/.test(host)) return false
-  // Node keeps the first of several and says nothing of the others.
-  let hosts = 0
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at]
-    if (name?.length === 4 && name.toLowerCase() === 'host') hosts++
-  }
-  return hosts === 1
+function hasOneHost(incoming: IncomingMessage): boolean {
+  const { host } = incoming.headers
+  return host !== undefined && /^[A-Za-z0-9._~:[\]-]+$/.test(host) && timesSent(incoming, 'host') === 1
 }
 
 /** A problem as bytes, for requests that never became one. */

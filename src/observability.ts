@@ -25,6 +25,7 @@ export type LogEvent =
   | { event: 'refresh.completed'; provider: string; session: string; generation: number; milliseconds: number }
   | { event: 'refresh.failed'; provider: string; session: string; reason: Reason; sessionKept: boolean }
   | { event: 'token.failed'; provider: string; reason: Reason }
+  | { event: 'bearer.unchecked'; provider: string; reason: Reason }
   | { event: 'userinfo.failed'; provider: string; reason: Reason }
   | { event: 'store.failed'; reason: Reason }
   | { event: 'upstream.failed'; route: string; code: ErrorCode; reason: Reason }
@@ -78,6 +79,7 @@ export const levels: Record<EventName, Level> = {
   'refresh.completed': 'info',
   'refresh.failed': 'warn',
   'token.failed': 'warn',
+  'bearer.unchecked': 'warn',
   'userinfo.failed': 'warn',
   'store.failed': 'error',
   'upstream.failed': 'warn',

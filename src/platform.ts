@@ -57,6 +57,8 @@ export interface Exchange {
   readonly hasBody: boolean
   /** All headers, names in lower case. A header that came more than once is joined as HTTP allows. */
   readonly headers: HeaderRecord
+  /** Whether `headers` has only the first of several headers of this name, which some runtimes do to those that may come once. */
+  hasMore(name: string): boolean
   /**
    * Reads the whole body, which the caller knows to be short.
    * @param patience longest wait for the next piece of it, in milliseconds

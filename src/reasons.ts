@@ -54,6 +54,24 @@ export const reasons = {
   scope_missing: 'The session was not granted a scope that the route requires.',
   claim_missing: 'The user lacks a claim that the route requires.',
   acr_missing: 'The sign-in was weaker than the route requires.',
+  // Callers with an access token of their own
+  bearer_mixed: 'The request has a session cookie and an Authorization header. It must have one of them.',
+  bearer_malformed:
+    'The Authorization header is not `Bearer` and one token, came twice, or stands beside access_token.',
+  bearer_scheme: 'The Authorization header of a route with `bearer` has another scheme than Bearer.',
+  bearer_websocket: 'A caller with an access token of its own asks for a WebSocket, which only pages get.',
+  access_token_opaque: 'The access token is no JWT, and the route has no bearer.introspection.',
+  access_token_type:
+    'The access token is a JWT of another type: an ID token, or one without `typ: at+jwt` on a route without bearer.anyType.',
+  access_token_claim:
+    'A claim of the access token (iss, aud, exp, sub ...) is missing or has not the value it must have.',
+  access_token_time: 'The access token is expired or from the future. Compare the clocks.',
+  access_token_bound: 'The access token is bound to a key (DPoP, mTLS), which nobody has proven here.',
+  access_token_signature:
+    'The signature of the access token does not verify, or its algorithm or header is not acceptable. See bearer.algs.',
+  access_token_key: 'No published key of the authorization server fits the access token.',
+  access_token_inactive: 'The authorization server says that the access token is not active.',
+  introspection_busy: 'More tokens wait for introspection than the authorization server is asked about at once.',
   // Logins
   login_unknown: 'The callback belongs to no sign-in that this browser has under way: too old, or started elsewhere.',
   login_loop:
@@ -103,7 +121,7 @@ export const reasons = {
   refresh_token_absent: 'The access token is over and the authorization server gave no refresh token.',
   refresh_token_spent: 'This refresh token was found dead a moment ago.',
   refresh_token_over: 'The authorization server had said how long the refresh token lives, and that is over.',
-  refresh_backing_off: 'A refresh failed a moment ago; the next try comes shortly.',
+  refresh_backing_off: 'The authorization server did not answer a moment ago; the next try comes shortly.',
   // Upstreams
   upstream_reset: 'The upstream closed or reset the connection.',
   upstream_garbage: 'The upstream did not speak proper HTTP.',

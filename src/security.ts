@@ -38,7 +38,8 @@ export function refuseElsewhere(headers: HeaderRecord, publicOrigin: string): vo
   if (site === 'same-site' || site === 'cross-site') throw rejected('cross_origin')
 }
 
-function isWebSocket({ upgrade }: HeaderRecord): boolean {
+/** Whether a request asks to become a WebSocket. */
+export function isWebSocket({ upgrade }: HeaderRecord): boolean {
   return typeof upgrade === 'string' && /\bwebsocket\b/i.test(upgrade)
 }
 

@@ -40,6 +40,7 @@ export function webExchange(c: Context, peer?: string): Exchange {
     peer,
     hasBody: raw.body !== null && headers['content-length'] !== '0',
     headers: headers satisfies HeaderRecord,
+    hasMore: () => false,
     readBody: () =>
       raw.arrayBuffer().then(
         (body) => new Uint8Array(body),

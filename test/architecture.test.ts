@@ -47,7 +47,7 @@ describe('the source', () => {
     ['jose', /^oauth\//],
     ['iron-session', /^session\/seal\.ts$/],
     ['undici', /^(node-fetch|upstream\/(undici(-pools)?|http2))\.ts$/],
-    ['zod', /^config(-client|-provider|-route|-token|-values|-reader)?\.ts$/],
+    ['zod', /^config(-bearer|-client|-provider|-route|-token|-values|-reader)?\.ts$/],
     ['pino', /^node-platform\.ts$/],
     ['send', /^node-platform\.ts$/],
     ['redis', /^stores\/redis-client\.ts$/],
@@ -109,7 +109,7 @@ describe('the source', () => {
   test('imports downwards: vocabulary knows nobody, sessions and stores do not know endpoints, endpoints no vendors', () => {
     const mayNot: [RegExp, RegExp][] = [
       [
-        /^(errors|wire|reasons|platform|observability|config|config-(client|profile|provider|route|token|values|reader))\.ts$/,
+        /^(errors|wire|reasons|platform|observability|config|config-(bearer|client|profile|provider|route|token|values|reader))\.ts$/,
         /^(app|node|worker|cli|endpoints|oauth|session|upstream|stores)/,
       ],
       [/^(session|stores|oauth|upstream)\//, /^(app|node|worker|cli)\.ts$|^endpoints\//],

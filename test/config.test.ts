@@ -399,6 +399,64 @@ describe('readConfig()', () => {
       },
       'routes[0].require: must not be there on a route that serves whoever is not signed in',
     ],
+    [
+      'callers with tokens of their own on a route that spends an API key',
+      (c) => {
+        c.routes[0].token = { kind: 'static', value: 'key' }
+        c.routes[0].bearer = { audience: 'api' }
+      },
+      'routes[0].bearer: must be on a route whose token is user, user-or-none or user-or-client: the token that a caller brings goes up as it is, and buys nothing else',
+    ],
+    [
+      'callers with tokens of their own on a route that exchanges them',
+      (c) => {
+        c.routes[0].token = { kind: 'exchange', audience: 'x' }
+        c.routes[0].bearer = { audience: 'api' }
+      },
+      'routes[0].bearer: must be on a route whose token is user, user-or-none or user-or-client: the token that a caller brings goes up as it is, and buys nothing else',
+    ],
+    [
+      'callers with tokens for anybody',
+      (c) => (c.routes[0].bearer = {}),
+      'routes[0].bearer.audience: must be a string or a list of strings',
+    ],
+    [
+      'callers with tokens for one of none',
+      (c) => (c.routes[0].bearer = { audience: [] }),
+      'routes[0].bearer.audience: must name at least one audience',
+    ],
+    [
+      'ID tokens for access tokens',
+      (c) => (c.routes[0].bearer = { audience: ['api', c.providers[0].clientId] }),
+      'routes[0].bearer.audience: must not be the clientId: that is the audience of ID tokens, which open no API',
+    ],
+    [
+      'callers without proof where everybody proves a key',
+      (c) => {
+        c.providers[0].profile = 'fapi2'
+        c.providers[0].dpop = true
+        const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+        const key = privateKey.export({ type: 'pkcs8', format: 'pem' })
+        c.providers[0].clientAuth = { method: 'private_key_jwt', key }
+        c.routes[0].bearer = { audience: 'api' }
+      },
+      'routes[0].bearer: must not be there for a provider with profile fapi2: its tokens are bound to keys of their callers',
+    ],
+    [
+      'tokens of a provider that is not there',
+      (c) => (c.routes[0].bearer = { audience: 'api', provider: 'other' }),
+      'routes[0].bearer.provider: must be the id of one of providers',
+    ],
+    [
+      'tokens signed with a shared secret',
+      (c) => (c.routes[0].bearer = { audience: 'api', algs: ['HS256'] }),
+      'routes[0].bearer.algs[0]: must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519, ML-DSA-44, ML-DSA-65, ML-DSA-87',
+    ],
+    [
+      'introspection that is believed for long',
+      (c) => (c.routes[0].bearer = { audience: 'api', introspection: { cacheFor: '1h' } }),
+      'routes[0].bearer.introspection.cacheFor: must be from 1s to 10m',
+    ],
     ['a short admin token', (c) => (c.admin = { token: 'short' }), 'admin.token: must have at least 16 characters'],
     [
       'a store without a type',

@@ -1,5 +1,6 @@
 // One call of an API, from the browser's request to the upstream's answer: each step is called from here and returns here.
 import { CoatcheckError, errorCodes } from '../errors.ts'
+import type { InboundTokens } from '../oauth/inbound-tokens.ts'
 import { type Exchange, headerText } from '../platform.ts'
 import { requireDataDestination, requireSameOrigin } from '../security.ts'
 import type { OpenedSession, Session } from '../session/session.ts'
@@ -7,12 +8,15 @@ import type { ClientAddress } from '../upstream/client-address.ts'
 import { requireAddress, requireGrants } from '../upstream/policy.ts'
 import type { RateLimit } from '../upstream/rate-limit.ts'
 import { type Route, type Target, upstreamPath } from '../upstream/routes.ts'
+import { type BearerParts, createBearerCallers } from './bearer.ts'
 import { createForwarding, type ForwardingParts } from './forwarding.ts'
 import { loginPath } from './login.ts'
 
 export interface ApiParts extends ForwardingParts {
   clientAddress: ClientAddress
   rateLimit: RateLimit
+  cookies: BearerParts['cookies']
+  inboundTokens: InboundTokens
 }
 
 /** Forwards one request along its route. */
@@ -21,6 +25,7 @@ export type Api = (route: Route, target: Target, exchange: Exchange) => Promise<
 export function createApi(parts: ApiParts): Api {
   const { config, platform, sessions, credentials, clientAddress, rateLimit, scopes } = parts
   const send = createForwarding(parts)
+  const bearers = createBearerCallers({ ...parts, publicUrl: config.publicUrl, send, now: platform.now })
 
   /** The session, if the route can do without one or there is one. @throws CoatcheckError */
   function required(route: Route, { session, refusal }: OpenedSession): Session | undefined {
@@ -35,7 +40,8 @@ export function createApi(parts: ApiParts): Api {
   return async function api(route, target, exchange) {
     const startedAt = platform.now()
     const { headers, method } = exchange
-    requireSameOrigin(headers, config.publicUrl, route.csrf)
+    const token = route.bearer && bearers.tokenOf(exchange, target.query)
+    if (token === undefined) requireSameOrigin(headers, config.publicUrl, route.csrf)
     requireDataDestination(headers)
     if (!route.methods.includes(method as never)) {
       throw new CoatcheckError('method_not_allowed', 'method_refused', { allow: route.allow })
@@ -47,6 +53,12 @@ export function createApi(parts: ApiParts): Api {
     }
     const path = upstreamPath(route, target)
     if (path === undefined) throw new CoatcheckError('bad_request', 'target_malformed')
+
+    if (token !== undefined) {
+      return bearers.forward({ route, path, exchange, address, startedAt }, token).catch((error) => {
+        throw withRoute(error, route, undefined)
+      })
+    }
 
     // What is there already is not awaited. In the steady state that is everything but the upstream.
     const opened = route.usesSession ? sessions.open(headerText(exchange.headers, 'cookie')) : undefined
@@ -72,7 +84,9 @@ export function createApi(parts: ApiParts): Api {
     if (!(error instanceof CoatcheckError)) return error
     const { code, reason, details } = error
     if (code.startsWith('upstream_')) platform.log({ event: 'upstream.failed', route, code, reason })
-    const loginUrl = errorCodes[code].status === 401 ? { loginUrl: loginPath } : {}
+    // Who brings a token is told in a challenge what is wrong with it, and has no browser to sign in with.
+    const mayLogIn = errorCodes[code].status === 401 && details.challenge === undefined
+    const loginUrl = mayLogIn ? { loginUrl: loginPath } : {}
     const setCookie = details.setCookie ?? (session ? sessions.cookiesFor(session) : [])
     return new CoatcheckError(code, reason, { ...loginUrl, ...details, setCookie }, error)
   }

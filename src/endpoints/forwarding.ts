@@ -9,7 +9,7 @@ import type { AccessToken, BindingKey } from '../oauth/token-set.ts'
 import { type Exchange, headerText, type Platform, type UpstreamCall } from '../platform.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
-import { isInvalidToken, isNonceWanted, scopeAskedFor, stepUpAskedFor } from '../upstream/challenges.ts'
+import { challengeFor, isInvalidToken, isNonceWanted, scopeAskedFor, stepUpAskedFor } from '../upstream/challenges.ts'
 import { towardsBrowser, towardsUpstream } from '../upstream/headers.ts'
 import { browserLocation, type Route } from '../upstream/routes.ts'
 import { strongerSignIn, widerSignIn } from '../upstream/stronger-sign-in.ts'
@@ -26,6 +26,8 @@ export interface ForwardedCall {
   /** When it came, and how long it waited for its credential. Milliseconds, since 1970 and long. */
   readonly startedAt: number
   readonly waited: number
+  /** Whether the caller brought the credential itself, and is told what the upstream has against it. */
+  readonly isBearer?: boolean
 }
 
 export interface ForwardingParts {
@@ -171,7 +173,7 @@ export function createForwarding({
     withhold: Withhold,
     takeCookies: () => readonly string[],
   ): UpstreamCall {
-    const { route, path, exchange, address, session, credential } = call
+    const { route, path, exchange, address, session, credential, isBearer } = call
     const { method, headers, hasBody } = exchange
     const sentAt = platform.now()
     let answered = 0
@@ -194,7 +196,8 @@ export function createForwarding({
       bodyLimit: route.bodyLimit,
       receive(status, answer) {
         if (proof !== undefined) dpop.learn(route.origin, headerText(answer, 'dpop-nonce'))
-        if (withhold(status, headerText(answer, 'www-authenticate'))) return undefined
+        const asked = headerText(answer, 'www-authenticate')
+        if (withhold(status, asked)) return undefined
         answered = status
         waited = platform.now() - sentAt
         const location = headerText(answer, 'location')
@@ -203,7 +206,13 @@ export function createForwarding({
           platform.log({ event: 'upstream.redirect_blocked', route: route.path, reason: 'upstream_redirect' })
         }
         const setCookie = takeCookies()
-        return towardsBrowser(answer, { fromSession: route.usesSession, isSecure, setCookie, location: rewritten })
+        return towardsBrowser(answer, {
+          fromSession: route.usesSession,
+          isSecure,
+          setCookie,
+          challenge: isBearer ? challengeFor(status, asked) : undefined,
+          location: rewritten,
+        })
       },
       ended: (bytes) => tell(call, answered, waited, bytes),
       broken(reason) {

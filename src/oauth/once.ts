@@ -1,5 +1,6 @@
 // One of many does the work, and the others are handed what came of it: by a lease, over processes and machines.
 import type { Platform } from '../platform.ts'
+import { memoryStore } from '../stores/memory.ts'
 import type { Lease } from '../stores/store.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 
@@ -43,6 +44,11 @@ const afterLease = 2_000
 
 /** How long the lease of such work is taken at a time. Milliseconds. */
 export const leaseTimeFor = (timeout: number) => timeout + 5_000
+
+/** Takes turns in this process alone, for work that is not worth telling others of. */
+export function createOnceHere(timeout: number, { now, waitUntil }: Pick<Platform, 'now' | 'waitUntil'>): Once {
+  return createOnce(timeout, { now, waitUntil, store: memoryStore(now) })
+}
 
 export function createOnce(
   timeout: number,

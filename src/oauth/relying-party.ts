@@ -12,10 +12,11 @@ import { publicKeys } from './client-keys.ts'
 import { newBindingKey } from './dpop.ts'
 import { isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
 import { createGrants, type Grants, hinted, isUsable, proofWith } from './grants.ts'
+import { createInspection, type Inspection } from './inspection.ts'
 import { type LogoutToken, verifiedLogoutToken } from './logout-token.ts'
 import { type BindingKey, grants, type TokenSet, tokenSet } from './token-set.ts'
 
-export interface RelyingParty extends Grants {
+export interface RelyingParty extends Grants, Inspection {
   readonly provider: ProviderConfig
   /**
    * Path of the redirect URI. Every provider has its own, so that an answer says by its address which of them it claims
@@ -196,6 +197,7 @@ export function createRelyingParty(
     },
 
     ...tokenGrants,
+    ...createInspection(provider, server, timeout, platform),
 
     revoke,
 

@@ -1,11 +1,9 @@
 // What a security profile asks of an authorization server at run time; of the settings it asks in config-profile.ts.
 import type { ServerMetadata } from 'openid-client'
 import type { ProviderConfig } from '../config.ts'
+import { signatureAlgorithms } from '../config-values.ts'
 
-/** Asymmetric, and not broken (RFC 8725, section 3.1). Never `none`, never HMAC. */
-const acceptable = new Set(
-  'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519 ML-DSA-44 ML-DSA-65 ML-DSA-87'.split(' '),
-)
+const acceptable = new Set<string>(signatureAlgorithms)
 /** FAPI 2.0 Security Profile, section 5.4.1: these, and EdDSA on the curve Ed25519. */
 const acceptableToFapi = new Set(['PS256', 'ES256', 'EdDSA', 'Ed25519'])
 

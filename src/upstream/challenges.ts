@@ -35,6 +35,31 @@ export function scopeAskedFor(challenge: string | undefined): readonly string[] 
   return scope.split(' ').filter((name) => name !== '')
 }
 
+/**
+ * A challenge of our own (RFC 6750, section 3). What could end a quoted string is left out with all of its parameter.
+ * @param error `undefined` for callers that have not tried with a token (section 3.1).
+ */
+export function bearerChallenge(error?: string, parameters: Readonly<Record<string, string | undefined>> = {}): string {
+  const quoted = Object.entries({ error, ...parameters }).flatMap(([name, value]) =>
+    value !== undefined && /^[\x21\x23-\x5b\x5d-\x7e ]+$/.test(value) ? [`${name}="${value}"`] : [],
+  )
+  return ['Bearer', quoted.join(', ')].join(' ').trimEnd()
+}
+
+/**
+ * What a caller that brought its own token is told of an upstream's challenge: the error and what would satisfy it, said
+ * anew. Nothing else that stood there.
+ */
+export function challengeFor(status: number, challenge: string | undefined): string | undefined {
+  if (status === 401) {
+    const stepUp = stepUpAskedFor(challenge)
+    if (stepUp) return bearerChallenge('insufficient_user_authentication', { ...stepUp })
+    return bearerChallenge(isInvalidToken(challenge) ? 'invalid_token' : undefined)
+  }
+  const scope = status === 403 ? scopeAskedFor(challenge) : undefined
+  return scope && bearerChallenge('insufficient_scope', { scope: scope.join(' ') })
+}
+
 /** In two steps, each linear in the length: an upstream chooses how long its challenge is, and what it repeats. */
 function hasError(challenge: string | undefined, error: string): boolean {
   if (challenge === undefined) return false

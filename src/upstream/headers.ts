@@ -117,6 +117,8 @@ export interface BrowserFacts {
   /** Whether our origin is https. */
   readonly isSecure: boolean
   readonly setCookie: readonly string[]
+  /** `WWW-Authenticate` in our own words, for a caller that understands it. */
+  readonly challenge?: string | undefined
   /** Rewritten `Location`, if the upstream sent one that stays inside the route. */
   readonly location: string | undefined
 }
@@ -134,6 +136,7 @@ export function towardsBrowser(outbound: HeaderRecord, facts: BrowserFacts): Hea
     else for (const one of value ?? []) out.push(name, one)
   }
   if (facts.location !== undefined) out.push('location', facts.location)
+  if (facts.challenge !== undefined) out.push('www-authenticate', facts.challenge)
   if (isPrivate) {
     const vary = headerText(outbound, 'vary')
     out.push('cache-control', 'no-store', 'vary', vary === undefined ? 'Cookie' : `${vary}, Cookie`)

@@ -2,8 +2,10 @@
 import ipaddr from 'ipaddr.js'
 import type { Network } from '../config-values.ts'
 import { CoatcheckError } from '../errors.ts'
+import type { BearerIdentity } from '../oauth/access-token.ts'
 import { type AccessToken, grants } from '../oauth/token-set.ts'
 import type { Session } from '../session/session.ts'
+import { bearerChallenge } from './challenges.ts'
 import type { Route } from './routes.ts'
 import { widerSignIn } from './stronger-sign-in.ts'
 
@@ -44,6 +46,25 @@ export function requireGrants(
   if (require.acr.length > 0 && !require.acr.includes(holding.acr ?? '')) {
     const stronger = `${loginPath}?acr_values=${encodeURIComponent(require.acr.join(' '))}`
     throw new CoatcheckError('step_up_required', 'acr_missing', { loginUrl: stronger })
+  }
+}
+
+/**
+ * What the token that a caller brought must grant, and say. There is no sign-in to send it to: what is missing stands in the
+ * challenge (RFC 6750, section 3.1; RFC 9470, section 3).
+ * @throws CoatcheckError `insufficient_scope`, `forbidden` or `step_up_required`
+ */
+export function requireTokenGrants({ require }: Route, { scope, claims, acr }: BearerIdentity): void {
+  if (!grants({ scope }, require.scope)) {
+    const challenge = bearerChallenge('insufficient_scope', { scope: require.scope.join(' ') })
+    throw new CoatcheckError('insufficient_scope', 'scope_missing', { challenge })
+  }
+  for (const name in require.claims) {
+    if (!matches(claims[name], require.claims[name])) throw new CoatcheckError('forbidden', 'claim_missing')
+  }
+  if (require.acr.length > 0 && !require.acr.includes(acr ?? '')) {
+    const challenge = bearerChallenge('insufficient_user_authentication', { acr_values: require.acr.join(' ') })
+    throw new CoatcheckError('step_up_required', 'acr_missing', { challenge })
   }
 }
 

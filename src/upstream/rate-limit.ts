@@ -3,7 +3,7 @@ import RateLimiterRes from 'rate-limiter-flexible/lib/RateLimiterRes.js'
 import RateLimiterStore from 'rate-limiter-flexible/lib/RateLimiterStoreAbstract.js'
 import { CoatcheckError } from '../errors.ts'
 import type { Names } from '../session/names.ts'
-import type { Session } from '../session/session.ts'
+import type { Holding, Session } from '../session/session.ts'
 import type { Count, Store } from '../stores/store.ts'
 import { networkOf } from './client-address.ts'
 import type { Route } from './routes.ts'
@@ -12,7 +12,10 @@ import type { Route } from './routes.ts'
  * Counts one call of a route. A store that cannot answer refuses nobody: this instance then counts for itself.
  * @throws CoatcheckError `rate_limited`, with the seconds to wait
  */
-export type RateLimit = (route: Route, session: Session | undefined, address: string | undefined) => Promise<void>
+export type RateLimit = (route: Route, caller: Caller | undefined, address: string | undefined) => Promise<void>
+
+/** Who is counted: a session, or a caller whose token says who it is. That has no session but itself. */
+export type Caller = Session | Pick<Holding, 'issuer' | 'subject'>
 
 /** A store that failed is left alone for this long; then one call has a look. Milliseconds. */
 const pause = 1_000
@@ -42,11 +45,11 @@ export function rateLimit({ store, spare, names, now }: RateLimitParts): RateLim
     return limiter
   }
 
-  return async (route, session, address) => {
+  return async (route, caller, address) => {
     const limit = route.rateLimit
     if (limit === undefined) return
     // Callers without a session share what their address has left.
-    const counted = limit.per === 'address' ? undefined : session
+    const counted = limit.per === 'address' ? undefined : caller
     const key = names
       ? await hashedKey(names, route.path, limit, counted, address)
       : plainKey(route.path, limit, counted, address)
@@ -60,11 +63,11 @@ export function rateLimit({ store, spare, names, now }: RateLimitParts): RateLim
   }
 }
 
-function plainKey(path: string, { per }: Limit, session: Session | undefined, address: string | undefined): string {
-  if (session === undefined) return `${path} address ${networkOf(address)}`
-  return per === 'user'
-    ? `${path} user ${session.holding.issuer} ${session.holding.subject}`
-    : `${path} session ${session.id}`
+function plainKey(path: string, { per }: Limit, caller: Caller | undefined, address: string | undefined): string {
+  if (caller === undefined) return `${path} address ${networkOf(address)}`
+  if (per === 'session' && 'holding' in caller) return `${path} session ${caller.id}`
+  const { issuer, subject } = 'holding' in caller ? caller.holding : caller
+  return `${path} user ${issuer} ${subject}`
 }
 
 /** A family for each caller: no Durable Object, and no slot of a Redis cluster, has to count them all. */
@@ -72,12 +75,17 @@ async function hashedKey(
   names: Names,
   path: string,
   { per, window }: Limit,
-  session: Session | undefined,
+  caller: Caller | undefined,
   address: string | undefined,
 ): Promise<string> {
   const limit = await names.limit(JSON.stringify([path, per, window]))
-  if (session === undefined) return `${await names.address(networkOf(address))}/${limit}`
-  return `${per === 'user' ? (await names.of(session.holding)).user : session.family}/${limit}`
+  return `${await familyOf(names, per, caller, address)}/${limit}`
+}
+
+async function familyOf(names: Names, per: Limit['per'], caller: Caller | undefined, address: string | undefined) {
+  if (caller === undefined) return names.address(networkOf(address))
+  if (!('holding' in caller)) return (await names.user(caller.issuer, caller.subject))[0]
+  return per === 'user' ? (await names.of(caller.holding)).user : caller.family
 }
 
 /** The library's limiter over counters. All that it keeps itself is who is known to be over the limit; it has no timers. */

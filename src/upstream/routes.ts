@@ -1,5 +1,6 @@
 // Which route a request target belongs to, and the one canonical path under which it is matched and forwarded. Pure.
 import type { RouteConfig } from '../config.ts'
+import type { BearerPolicy } from '../oauth/access-token.ts'
 import type { NamedApi, NamedExchange } from '../oauth/api-tokens.ts'
 import type { Credential } from '../oauth/credentials.ts'
 import type { Api } from '../oauth/token-set.ts'
@@ -31,6 +32,8 @@ export interface Route extends RouteConfig {
   readonly exchange?: NamedExchange | undefined
   /** Who issues the application's own token, and for which API. */
   readonly client?: { readonly provider: string; readonly api: NamedApi } | undefined
+  /** How tokens are checked that callers bring themselves, if any may. */
+  readonly bearer?: BearerPolicy | undefined
   /** What goes up in place of a token. */
   readonly staticCredential?: Credential | undefined
 }
@@ -79,7 +82,7 @@ export function canonicalTarget(target: string): Target | undefined {
 /** Finds the route of a canonical path: the longest prefix that ends on a segment boundary. */
 export type RouteMatcher = (path: string) => Route | undefined
 
-/** @param firstProvider who issues the application's own tokens where a route does not say. */
+/** @param firstProvider who issues the application's own tokens, and those that callers bring, where a route does not say. */
 export function routeMatcher(configs: readonly RouteConfig[], firstProvider = ''): RouteMatcher {
   const destinations = new Map<string, Destination>()
   const routes = new Map(configs.map((config) => [config.path, prepared(config, firstProvider, destinations)]))
@@ -109,6 +112,7 @@ function prepared(config: RouteConfig, firstProvider: string, destinations: Map<
     api: ofUser && (token.resource ?? token.audience ?? token.scope) !== undefined ? named(token) : undefined,
     exchange: kind === 'exchange' ? named(token) : undefined,
     client: ofClient ? { provider: token.provider ?? firstProvider, api: named(token) } : undefined,
+    bearer: config.bearer && bearerPolicy(config.bearer, firstProvider),
     staticCredential: kind === 'static' ? apiKey(token) : undefined,
   }
 }
@@ -117,6 +121,13 @@ function prepared(config: RouteConfig, firstProvider: string, destinations: Map<
 function named<T extends Api & { readonly requestedTokenType?: string }>(api: T): T & { readonly name: string } {
   const { resource, audience, scope, requestedTokenType } = api
   return { ...api, name: JSON.stringify([resource, audience, scope, requestedTokenType]) }
+}
+
+/** A policy with a name that only those have which check the same. */
+function bearerPolicy(config: NonNullable<RouteConfig['bearer']>, firstProvider: string): BearerPolicy {
+  const provider = config.provider ?? firstProvider
+  const { audience, algs, anyType, introspection } = config
+  return { ...config, provider, name: JSON.stringify([provider, audience, algs, anyType, introspection]) }
 }
 
 function apiKey({ header, scheme, value }: Extract<RouteConfig['token'], { kind: 'static' }>): Credential {

@@ -60,6 +60,8 @@ export interface Behaviour {
   dpop: { nonce?: string } | undefined
   /** Believes what openMutualTls() says of the certificate that the client showed, and no secret. */
   clientCertificate: boolean
+  /** What introspection says of a token, by its value; of any other, that it is not active. */
+  introspected: Record<string, Record<string, unknown>>
   /** Breaks every connection. */
   away: boolean
   /** Replaces the answer of an endpoint, by its path. */
@@ -81,6 +83,8 @@ export interface AuthorizationServer extends TestServer {
   rotateKeys(alg?: string): Promise<void>
   /** Signs any claims, as a logout token unless `header` says otherwise. */
   logoutToken(claims: Record<string, unknown>, header?: Record<string, unknown>): Promise<string>
+  /** Signs any claims, as an access token for `api` (RFC 9068) unless they or `header` say otherwise. */
+  accessToken(claims?: Record<string, unknown>, header?: Record<string, unknown>): Promise<string>
   /** The private key in use, for forging. */
   signingKey(): CryptoKey
 }
@@ -106,6 +110,7 @@ export const honest = (): Behaviour => ({
   clientKey: undefined,
   dpop: undefined,
   clientCertificate: false,
+  introspected: {},
   away: false,
   faults: {},
 })
@@ -178,6 +183,7 @@ export async function startAuthorizationServer(tls?: Certificate): Promise<Autho
         userinfo_endpoint: `${issuer}/userinfo`,
         revocation_endpoint: `${issuer}/revoke`,
         end_session_endpoint: `${issuer}/end-session`,
+        introspection_endpoint: `${issuer}/introspect`,
         response_types_supported: ['code'],
         subject_types_supported: ['public'],
         id_token_signing_alg_values_supported: [keys.jwk.alg],
@@ -267,6 +273,10 @@ export async function startAuthorizationServer(tls?: Certificate): Promise<Autho
       if (known) revokedFamilies.add(known.family)
       return { body: '' }
     },
+    '/introspect': async (request) =>
+      (await isClient(request))
+        ? { body: behaviour.introspected[request.body.get('token') ?? ''] ?? { active: false } }
+        : { status: 401, body: { error: 'invalid_client' } },
     '/end-session': () => ({ body: 'signed out' }),
   }
 
@@ -370,6 +380,21 @@ export async function startAuthorizationServer(tls?: Certificate): Promise<Autho
       const jti = randomBytes(12).toString('hex')
       const all = { iss: issuer, aud: clientId, iat: now, exp: now + 120, jti, events, ...claims }
       return sign(all, { alg: keys.jwk.alg, kid: keys.jwk.kid, typ: 'logout+jwt', ...header })
+    },
+    accessToken: (claims = {}, header = {}) => {
+      const now = Math.floor(Date.now() / 1_000)
+      const jti = `${canary}-${randomBytes(12).toString('hex')}`
+      const all = {
+        iss: issuer,
+        aud: 'api',
+        sub: 'alice',
+        client_id: 'mobile',
+        iat: now,
+        exp: now + 300,
+        jti,
+        ...claims,
+      }
+      return sign(all, { alg: keys.jwk.alg, kid: keys.jwk.kid, typ: 'at+jwt', ...header })
     },
     signingKey: () => keys.privateKey,
   }

@@ -1,0 +1,99 @@
+// Callers with an access token of their own, such as mobile apps and services, on routes that let them in: no cookie, no
+// session, and the token goes up as it came.
+import { CoatcheckError } from '../errors.ts'
+import type { InboundTokens } from '../oauth/inbound-tokens.ts'
+import { type Exchange, headerText } from '../platform.ts'
+import type { Reason } from '../reasons.ts'
+import { isWebSocket, refuseElsewhere } from '../security.ts'
+import type { Cookies } from '../session/cookies.ts'
+import { bearerChallenge } from '../upstream/challenges.ts'
+import { requireTokenGrants } from '../upstream/policy.ts'
+import type { RateLimit } from '../upstream/rate-limit.ts'
+import type { ForwardedCall, Forwarding } from './forwarding.ts'
+
+export interface BearerParts {
+  publicUrl: string
+  cookies: Pick<Cookies, 'readSession'>
+  inboundTokens: InboundTokens
+  rateLimit: RateLimit
+  send: Forwarding
+  /** Milliseconds since 1970. */
+  now: () => number
+}
+
+export interface BearerCallers {
+  /**
+   * The access token that a request brings, if it brings credentials of its own at all. It then needs no proof that a page
+   * of the application sent it: there is no cookie that another site could have used.
+   *
+   * @param query of the request target.
+   * @throws CoatcheckError `bad_request` for a session beside it or two tokens; `invalid_token` for another scheme;
+   * `csrf_rejected` for what a browser says comes from elsewhere; `forbidden` for a WebSocket
+   */
+  tokenOf(exchange: Exchange, query: string): string | undefined
+  /** Forwards a call with the token that came with it, once that is known to be good. @throws CoatcheckError */
+  forward(call: BearerCall, token: string): Promise<Response>
+}
+
+/** A call before it is known who calls. */
+type BearerCall = Omit<ForwardedCall, 'session' | 'credential' | 'waited'>
+
+const tokenIn = /^bearer +([\w.~+/-]+=*)$/i
+
+export function createBearerCallers({
+  publicUrl,
+  cookies,
+  inboundTokens,
+  rateLimit,
+  send,
+  now,
+}: BearerParts): BearerCallers {
+  /** How long it took to know the caller, who may call. Milliseconds. @throws CoatcheckError */
+  async function admitted({ route, address, startedAt }: BearerCall, token: string): Promise<number> {
+    const { bearer } = route
+    if (!bearer) throw new CoatcheckError('internal_error', 'unexpected')
+    // Addresses are counted first: checking tokens is work, too.
+    const isByAddress = route.rateLimit?.per === 'address'
+    if (isByAddress) await rateLimit(route, undefined, address)
+    const found = inboundTokens.identify(token, bearer)
+    const identity = found instanceof Promise ? await found : found
+    const waited = found instanceof Promise ? now() - startedAt : 0
+    if (route.rateLimit && !isByAddress) await rateLimit(route, identity, address)
+    requireTokenGrants(route, identity)
+    return waited
+  }
+
+  return {
+    tokenOf(exchange, query) {
+      const { headers } = exchange
+      const authorization = headerText(headers, 'authorization')
+      if (authorization === undefined) return undefined
+      const isRepeated = exchange.hasMore('authorization')
+      // Says nothing, and Workers never show it.
+      if (authorization === '' && !isRepeated) return undefined
+      refuseElsewhere(headers, publicUrl)
+      if (isWebSocket(headers)) throw new CoatcheckError('forbidden', 'bearer_websocket')
+      if (cookies.readSession(headerText(headers, 'cookie')).names.length > 0) throw malformed('bearer_mixed')
+      if (isRepeated) throw malformed('bearer_malformed')
+      // RFC 6750, section 2: a request has one token, wherever it could be.
+      if (query.length > 1 && new URLSearchParams(query).has('access_token')) throw malformed('bearer_malformed')
+      if (!/^bearer(?![\w.~+/-])/i.test(authorization)) {
+        throw new CoatcheckError('invalid_token', 'bearer_scheme', { challenge: bearerChallenge() })
+      }
+      const token = tokenIn.exec(authorization)?.[1]
+      if (token === undefined) throw malformed('bearer_malformed')
+      return token
+    },
+
+    async forward(call, token) {
+      const waited = await admitted(call, token)
+      const credential = { header: 'authorization', value: `Bearer ${token}` }
+      return send({ ...call, session: undefined, credential, waited, isBearer: true })
+    },
+  }
+}
+
+/** RFC 6750, section 3.1: 400, and what is said is about the request. */
+function malformed(reason: Reason): CoatcheckError {
+  return new CoatcheckError('bad_request', reason, { challenge: bearerChallenge('invalid_request') })
+}
