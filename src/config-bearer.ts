@@ -76,7 +76,7 @@ export const bearerRules = [
  */
 export function bearerContradictions(
   route: unknown,
-  providers: readonly { id?: unknown; clientId?: unknown }[],
+  providers: readonly { id?: unknown; clientId?: unknown; profile?: unknown }[],
 ): [string, string][] {
   const { bearer } = (route ?? {}) as { bearer?: { provider?: unknown; audience?: unknown } | null }
   if (typeof bearer !== 'object' || bearer === null) return []
@@ -85,6 +85,11 @@ export function bearerContradictions(
     return [['bearer.provider', 'must be the id of one of providers']]
   }
   const provider = id === undefined ? providers[0] : providers.find((one) => one?.id === id)
+  if (provider?.profile === 'fapi2') {
+    return [
+      ['bearer', 'must not be there for a provider with profile fapi2: its tokens are bound to keys of their callers'],
+    ]
+  }
   const named = Array.isArray(audience) ? audience : [audience]
   if (typeof provider?.clientId !== 'string' || !named.includes(provider.clientId)) return []
   return [['bearer.audience', 'must not be the clientId: that is the audience of ID tokens, which open no API']]

@@ -35,6 +35,7 @@ const metadataAge = 3_600_000
 const authenticatingEndpoints = [
   'token_endpoint',
   'revocation_endpoint',
+  'introspection_endpoint',
   'pushed_authorization_request_endpoint',
   'userinfo_endpoint',
 ] as const

@@ -2,7 +2,6 @@
 import type { JWTPayload, JWTVerifyGetKey } from 'jose'
 import * as client from 'openid-client'
 import type { ProviderConfig } from '../config.ts'
-import { signatureAlgorithms } from '../config-values.ts'
 import type { Platform } from '../platform.ts'
 import {
   type BearerIdentity,
@@ -17,6 +16,7 @@ import { authorizationServerFetch, unavailable } from './authorization-server-fe
 import { reasonOf } from './failures.ts'
 import { createOnceHere } from './once.ts'
 import { publishedKeys } from './published-keys.ts'
+import { acceptableAlgorithms } from './security-profile.ts'
 
 export interface Inspection {
   /**
@@ -32,12 +32,14 @@ export interface Inspection {
 }
 
 export function createInspection(
-  { issuer, clientId }: ProviderConfig,
+  provider: ProviderConfig,
   server: () => Promise<AuthorizationServer>,
   timeout: number,
   platform: Pick<Platform, 'fetch' | 'now' | 'waitUntil'>,
 ): Inspection {
+  const { issuer, clientId } = provider
   const { now } = platform
+  const acceptable = acceptableAlgorithms(provider)
   const once = createOnceHere(timeout, platform)
   const fetch = authorizationServerFetch(platform.fetch)
   let keys: { uri: string; find: JWTVerifyGetKey } | undefined
@@ -55,7 +57,7 @@ export function createInspection(
         issuer,
         clientId,
         keys: keysAt(metadata.jwks_uri ?? ''),
-        trusted: signatureAlgorithms.filter((alg) => advertised.includes(alg)),
+        trusted: advertised.filter((alg) => acceptable.has(alg)),
         now: now(),
       })
     },
