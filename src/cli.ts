@@ -40,7 +40,11 @@ async function main(): Promise<number> {
   if (command === 'check') return say(`${values.config}: the configuration is good\n`)
   const { config } = values
   const server = await serve(file.document, { root: file.root })
-  process.on('SIGHUP', () => void reload(server, config))
+  // One after the other, or an older file that is slow to read would have the last word.
+  let reloading = Promise.resolve()
+  process.on('SIGHUP', () => {
+    reloading = reloading.then(() => reload(server, config))
+  })
   await new Promise((resolve) => {
     process.once('SIGTERM', resolve)
     process.once('SIGINT', resolve)

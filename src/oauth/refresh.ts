@@ -55,6 +55,9 @@ interface Flight {
   busyUntil: number
 }
 
+/** Where the flight of a redemption is: two sessions that were given one refresh token have each their own. */
+const flightOf = ({ id }: Session, spending: string) => `${id} ${spending}`
+
 export function createRefresher(config: Pick<Config, 'refresh'>, parts: RedemptionParts): Refresher {
   const { sessions, platform } = parts
   const { now, log, waitUntil } = platform
@@ -73,9 +76,9 @@ export function createRefresher(config: Pick<Config, 'refresh'>, parts: Redempti
 
   /** Runs a refresh and leaves its outcome where the requests beside and after it look. */
   async function fly(session: Session, spending: string, purpose: Purpose): Promise<Outcome> {
-    const flight: Flight = flights.get(spending) ?? { busyUntil: 0 }
+    const flight: Flight = flights.get(flightOf(session, spending)) ?? { busyUntil: 0 }
     flight.busyUntil = now() + leaseTime
-    flights.set(spending, flight)
+    flights.set(flightOf(session, spending), flight)
     try {
       const outcome = await successorOf(session, spending, purpose)
       if (outcome !== 'unchanged') flight.successor = outcome
@@ -96,7 +99,7 @@ export function createRefresher(config: Pick<Config, 'refresh'>, parts: Redempti
   function catchUp(session: Session): Flight | undefined {
     for (let round = 0; round < longestCatchUp; round++) {
       const spending = spendingOf(session)
-      const flight = spending === undefined ? undefined : flights.get(spending)
+      const flight = spending === undefined ? undefined : flights.get(flightOf(session, spending))
       if (!flight?.successor) return flight
       sessions.adopt(session, flight.successor)
     }
@@ -140,7 +143,7 @@ export function createRefresher(config: Pick<Config, 'refresh'>, parts: Redempti
       for (let round = 0; round < longestCatchUp; round++) {
         const spending = spendingOf(session)
         if (spending === undefined) return
-        const next = flights.get(spending)?.successor ?? (await recall(session, spending))
+        const next = flights.get(flightOf(session, spending))?.successor ?? (await recall(session, spending))
         if (!next) return
         sessions.adopt(session, next)
       }

@@ -23,16 +23,25 @@ export function guarded(store: Store, { log, now }: { log: Log; now: () => numbe
     throw new CoatcheckError('store_unavailable', 'store_failed', { retryAfter }, error)
   }
 
+  /** Also what is thrown at once, by a store that is not ours. */
+  async function told<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await call()
+    } catch (error) {
+      return failed(error)
+    }
+  }
+
   return {
-    get: (key) => store.get(key).catch(failed),
-    set: (key, value, ttl) => store.set(key, value, ttl).catch(failed),
-    add: (key, value, ttl) => store.add(key, value, ttl).catch(failed),
-    delete: (key) => store.delete(key).catch(failed),
-    lease: (key, ttl) => store.lease(key, ttl).catch(failed),
-    changed: (key, timeout) => store.changed(key, timeout).catch(failed),
-    append: (log, entry, ttl) => store.append(log, entry, ttl).catch(failed),
-    since: (log, cursor) => store.since(log, cursor).catch(failed),
-    count: (key, points, ttl) => store.count(key, points, ttl).catch(failed),
-    healthy: () => store.healthy().catch(() => false),
+    get: (key) => told(() => store.get(key)),
+    set: (key, value, ttl) => told(() => store.set(key, value, ttl)),
+    add: (key, value, ttl) => told(() => store.add(key, value, ttl)),
+    delete: (key) => told(() => store.delete(key)),
+    lease: (key, ttl) => told(() => store.lease(key, ttl)),
+    changed: (key, timeout) => told(() => store.changed(key, timeout)),
+    append: (name, entry, ttl) => told(() => store.append(name, entry, ttl)),
+    since: (name, cursor) => told(() => store.since(name, cursor)),
+    count: (key, points, ttl) => told(() => store.count(key, points, ttl)),
+    healthy: () => told(() => store.healthy()).catch(() => false),
   }
 }

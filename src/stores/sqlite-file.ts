@@ -45,6 +45,7 @@ export function openDatabase(path: string, now: () => number): DatabaseSync {
     const sqlite = process.getBuiltinModule('node:sqlite')
     db = new sqlite.DatabaseSync(path, { timeout: lockTimeAtStart })
     prepareInTime(db, now)
+    requirePrivate(path)
     db.exec(`PRAGMA busy_timeout = ${lockTime}`)
     return db
   } catch (error) {
@@ -63,6 +64,12 @@ function makeFile(path: string): void {
     if (statSync(path).isDirectory()) throw new Error('it is a folder')
     accessSync(path, constants.R_OK | constants.W_OK)
   }
+}
+
+/** Where files have owners: one that was there may have been made for everybody, and so would be the log beside it. */
+function requirePrivate(path: string): void {
+  const hasOwner = process.getuid !== undefined
+  if (hasOwner && (statSync(path).mode & 0o077) !== 0) throw new Error('others may read it: chmod 600')
 }
 
 /** Again and again while the database is locked: for some of its locks, as that of the switch to WAL, SQLite does not wait. */

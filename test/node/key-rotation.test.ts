@@ -61,3 +61,30 @@ test('keys are rotated under load, on SIGHUP, and nobody is signed out', async (
   expect(as.reuses).toEqual([])
   expect(run.stderr()).not.toContain('garbage')
 })
+
+test('of two SIGHUPs the later one counts, although its file is read faster', async () => {
+  const as = closeAfterTest(await startAuthorizationServer())
+  const port = await freePort()
+  const [old, next] = [sessionKey(1), sessionKey(2)]
+  const document = (keys: string[], wait: boolean) => `
+    ${wait ? "console.error('reading'); await new Promise((resolve) => setTimeout(resolve, 1_000))" : ''}
+    export default ${JSON.stringify({
+      publicUrl: `http://localhost:${port}`,
+      listen: { port },
+      session: { keys },
+      providers: [providerFor(as)],
+      routes: [],
+    })}`
+  const file = await fileWith(document([old], false), 'coatcheck.mjs')
+  const run = coatcheck(['serve', '--config', file])
+  await expect.poll(run.stdout).toContain('server.listening')
+  expect((await createBrowser(`http://127.0.0.1:${port}`).send('/healthz')).status).toBe(200)
+  await writeFile(file, document([old, next], true))
+  run.kill('SIGHUP')
+  await expect.poll(run.stderr).toContain('reading')
+  await writeFile(file, document([next, old], false))
+  run.kill('SIGHUP')
+  const numbers = () => [...run.stdout().matchAll(/"numbers":(\[[^\]]*\])/g)].map(([, list]) => list)
+  await expect.poll(numbers, { timeout: 5_000 }).toHaveLength(2)
+  expect(numbers()).toEqual(['[1,2]', '[2,1]'])
+})

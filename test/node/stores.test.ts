@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { exchange } from '../support/browser.ts'
 import { sessionKey, startCoatcheck, startWorld } from '../support/coatcheck.ts'
 import { coatcheck, fileWith } from '../support/command.ts'
+import { startWithStore } from '../support/faulty-store.ts'
 import { closeAfterTest, freePort } from '../support/http-server.ts'
 import { startRedis } from '../support/redis-server.ts'
 import { passed } from '../support/time.ts'
@@ -140,4 +141,23 @@ describe('two instances of coatcheck with one store', () => {
     expect(new Set(answers.map(({ setCookie }) => setCookie.join()))).toHaveLength(1)
     expect(first.as.reuses).toEqual([])
   })
+})
+
+test('a store of somebody else’s that throws instead of rejecting is one that cannot answer', async () => {
+  let isBroken = false
+  const world = await startWithStore({
+    faults: (inner) => ({
+      since(log, cursor) {
+        if (isBroken) throw new Error('thrown at once')
+        return inner.since(log, cursor)
+      },
+    }),
+  })
+  isBroken = true
+  const answer = await world.browser().send('/readyz')
+  expect([answer.status, answer.json().missing]).toEqual([503, ['store']])
+  const browser = world.browser()
+  expect((await browser.signIn()).headers.get('coatcheck-error')).toBe('store_unavailable')
+  isBroken = false
+  expect((await browser.signIn()).status).toBe(303)
 })

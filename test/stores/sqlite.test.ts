@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync, writeSync } from 'node:fs'
+import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync, writeSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -128,6 +128,7 @@ describe('two processes with one SQLite store', () => {
 
   test('are started while another is about to make the file, for which SQLite itself would not wait', async () => {
     const path = await newFile()
+    writeFileSync(path, '', { mode: 0o600 })
     const other = new DatabaseSync(path)
     onTestFinished(() => other.close())
     other.exec('BEGIN IMMEDIATE')
@@ -181,6 +182,15 @@ describe('the file of an SQLite store', () => {
     const path = await newFile()
     await open(path).set('a', '1', 60_000)
     for (const file of [path, `${path}-wal`, `${path}-shm`]) expect(statSync(file).mode & 0o777).toBe(0o600)
+  })
+
+  test('is refused when others may read it, although nobody meant to let them', async () => {
+    const path = await newFile()
+    writeFileSync(path, '', { mode: 0o644 })
+    chmodSync(path, 0o644)
+    expect(() => sqliteStore(path)).toThrow(/: others may read it: chmod 600$/)
+    chmodSync(path, 0o600)
+    expect(await open(path).healthy()).toBe(true)
   })
 
   test('does not grow with what is over', async () => {
