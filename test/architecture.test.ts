@@ -56,7 +56,7 @@ describe('the source', () => {
     ['@hono/node-server', /^(node|node-exchange|node-platform|admin|upstream\/undici)\.ts$/],
     [
       'node:',
-      /^(node|node-platform|node-exchange|cli|config-file|admin|upstream\/(undici|upload|tls|http2(-connection)?)|stores\/sqlite(-file)?)\.ts$/,
+      /^(node|node-platform|node-exchange|cli|config-file|admin|doctor\/certificate|upstream\/(undici|upload|tls|http2(-connection)?)|stores\/sqlite(-file)?)\.ts$/,
     ],
     ['cloudflare:', /^(worker|stores\/durable-object)\.ts$/],
   ])('names %s only where it belongs', (vendor, where) => {
@@ -78,7 +78,7 @@ describe('the source', () => {
     )
     expect(
       loaded.filter((one) =>
-        /^(node|node-platform|node-exchange|node-fetch|cli|config-file|admin)\.ts$|undici|sqlite|redis/.test(one),
+        /^(node|node-platform|node-exchange|node-fetch|cli|config-file|admin|doctor)\.ts$|undici|sqlite|redis/.test(one),
       ),
     ).toEqual([])
   })
@@ -86,6 +86,11 @@ describe('the source', () => {
   test('keeps everything but names and types out of what a browser loads', () => {
     expect([...closure('client.ts')]).toEqual(['client.ts', 'wire.ts'])
     expect([...closure('wire.ts')]).toEqual(['wire.ts'])
+  })
+
+  test('loads the doctor only for its own command', () => {
+    const loaded = ['cli.ts', 'node.ts', 'app.ts'].flatMap((file) => [...closure(file)])
+    expect(loaded.filter((one) => one.startsWith('doctor'))).toEqual([])
   })
 
   test('lets the library be loaded without Node', () => {
