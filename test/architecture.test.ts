@@ -56,7 +56,7 @@ describe('the source', () => {
     ['@hono/node-server', /^(node|node-exchange|node-platform|admin|upstream\/undici)\.ts$/],
     [
       'node:',
-      /^(node|node-platform|node-exchange|cli|config-file|admin|doctor\/certificate|upstream\/(undici|upload|tls|http2(-connection)?)|stores\/sqlite(-file)?)\.ts$/,
+      /^(node|node-platform|node-exchange|cli|config-file|admin|doctor\/(certificate|upstream-request)|upstream\/(undici|upload|tls|http2(-connection)?)|stores\/sqlite(-file)?)\.ts$/,
     ],
     ['cloudflare:', /^(worker|stores\/durable-object)\.ts$/],
   ])('names %s only where it belongs', (vendor, where) => {
@@ -78,7 +78,9 @@ describe('the source', () => {
     )
     expect(
       loaded.filter((one) =>
-        /^(node|node-platform|node-exchange|node-fetch|cli|config-file|admin|doctor)\.ts$|undici|sqlite|redis/.test(one),
+        /^(node|node-platform|node-exchange|node-fetch|cli|config-file|admin|doctor)\.ts$|undici|sqlite|redis/.test(
+          one,
+        ),
       ),
     ).toEqual([])
   })
