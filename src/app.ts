@@ -15,6 +15,7 @@ import { createSessionsEndpoints } from './endpoints/sessions.ts'
 import { CoatcheckError } from './errors.ts'
 import { createAnswerCookies } from './oauth/answer-cookies.ts'
 import { createApiTokens } from './oauth/api-tokens.ts'
+import { callbackPathOf } from './oauth/authorization-response.ts'
 import { createBreakers } from './oauth/breaker.ts'
 import { createCredentials } from './oauth/credentials.ts'
 import { createDpop } from './oauth/dpop.ts'
@@ -99,8 +100,8 @@ export function createCoatcheck(
   const seen = (session: Session) => waitUntil(directory.seen(session).catch(() => {}))
   const sessions = createSessions(config, { sealer, cookies, holdings, names, endings, seen, now })
   const relyingParties = new Map(
-    config.providers.map((provider, index) => {
-      const callbackPath = index === 0 ? '/auth/callback' : `/auth/callback/${provider.id}`
+    config.providers.map((provider) => {
+      const callbackPath = callbackPathOf(config.providers, provider)
       return [provider.id, createRelyingParty(provider, callbackPath, config, platform)]
     }),
   )

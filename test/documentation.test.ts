@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs'
-import { expect, test } from 'vitest'
+import { readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
 import type { ConfigInput } from '../src/config.ts'
 import { readConfig } from '../src/config-reader.ts'
+import { findingKinds } from '../src/doctor/kinds.ts'
 import { createCoatcheck } from '../src/index.ts'
 import { selfSigned } from './support/certificate.ts'
 import { sessionKey } from './support/coatcheck.ts'
@@ -35,4 +36,30 @@ test('the route of docs/upstreams.md can be copied', () => {
   const env = { ORDERS_CA: cert, ORDERS_CLIENT_CERT: cert, ORDERS_CLIENT_KEY: key }
   const { routes } = readConfig(configWith(routesIn('docs/upstreams.md')), env)
   expect(routes[0]?.tls).toEqual({ ca: cert, cert, key, serverName: 'orders.internal' })
+})
+
+describe('docs/providers', () => {
+  const pages = readdirSync('docs/providers').filter((file) => file !== 'README.md')
+  const textOf = (page: string) => readFileSync(`docs/providers/${page}`, 'utf8')
+
+  test.each(pages)('every configuration of %s can be copied', (page) => {
+    const documents = [...textOf(page).matchAll(/```json\n(.*?)```/gs)].map(([, json = '']) => JSON.parse(json))
+    expect(documents.length).toBeGreaterThan(0)
+    for (const document of documents) {
+      const { config } = createCoatcheck(document, { env: { COATCHECK_KEY: sessionKey(), CLIENT_SECRET: 'secret' } })
+      expect(config.providers[0]?.clientAuth).toMatchObject({ secret: 'secret' })
+    }
+  })
+
+  test.each(pages)('%s speaks of findings that there are', (page) => {
+    const [, table = ''] = textOf(page).split('## What `coatcheck doctor` says')
+    const named = [...table.matchAll(/^\| `(\w+)` \|/gm)].map(([, code = '']) => code)
+    expect(named.length).toBeGreaterThan(2)
+    expect(named.filter((code) => !Object.hasOwn(findingKinds, code))).toEqual([])
+  })
+
+  test('the list has every page', () => {
+    const list = readFileSync('docs/providers/README.md', 'utf8')
+    expect(pages.filter((page) => !list.includes(`](${page})`))).toEqual([])
+  })
 })
