@@ -57,6 +57,13 @@ export function isUnsupportedTokenType(error: unknown): boolean {
   return error instanceof ResponseBodyError && error.error === 'unsupported_token_type'
 }
 
+/** Whether the server says that it knows no such token: RFC 6749 has no code for that, so there are several. */
+export function isTokenUnknown(error: unknown): boolean {
+  return (
+    error instanceof ResponseBodyError && ['invalid_request', 'invalid_token', 'invalid_grant'].includes(error.error)
+  )
+}
+
 /** Whether the server says that the scope may not be had (RFC 6749, section 5.2). */
 export function isScopeRefused(error: unknown): boolean {
   return error instanceof ResponseBodyError && error.error === 'invalid_scope'

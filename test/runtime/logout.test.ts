@@ -55,6 +55,22 @@ describe('POST /auth/logout', () => {
     expect([...browser.cookies]).toEqual([])
   })
 
+  test.each<[string, string, string[]]>([
+    ['an access token that ended with its refresh token', 'access_token', []],
+    ['a refresh token', 'refresh_token', ['request_rejected']],
+  ])('R084 takes note when the server does not know %s only if that is a failure', async (_, hint, failures) => {
+    const world = await startWorld()
+    world.as.behaviour.faults['/revoke'] = ({ body }) =>
+      body.get('token_type_hint') === hint
+        ? { status: 400, body: { error: 'invalid_request', error_description: 'Invalid token' } }
+        : undefined
+    const browser = world.browser()
+    await browser.signIn()
+    expect((await browser.fetch('/auth/logout', { method: 'POST' })).status).toBe(303)
+    await expect.poll(() => world.logged('session.ended')).toHaveLength(1)
+    await expect.poll(() => world.logged('revocation.failed').map(({ reason }) => reason)).toEqual(failures)
+  })
+
   test('works for somebody who is not signed in', async () => {
     const world = await startWorld()
     const answer = await world
