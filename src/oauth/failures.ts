@@ -18,6 +18,8 @@ export function reasonOf(error: unknown): Reason {
   if (error instanceof ResponseBodyError) return byOAuthError(error)
   if (error instanceof WWWAuthenticateChallengeError) return 'client_rejected'
   if (error instanceof ClientError) return byCode(error)
+  // Nesting deeper than the stack.
+  if (error instanceof RangeError) return 'response_malformed'
   return error instanceof TypeError ? 'unreachable' : 'unexpected'
 }
 
