@@ -18,11 +18,9 @@ export interface Module {
 
 /** What modules wait for, each with a look whether it has come. */
 const features = {
-  DPoP: () => accepts({ dpop: true }, 'dpop'),
   JARM: () => /JARM/i.test(settings()),
   'TLS client authentication': () => accepts({ clientAuth: { method: 'tls_client_auth' } }, 'clientAuth.method'),
   'front-channel logout': () => endpoints().some((file) => file.includes('front')),
-  'third-party initiated login': () => /third[- ]party/i.test(settings()),
 } satisfies Record<string, () => boolean>
 
 export type Feature = keyof typeof features
@@ -162,7 +160,6 @@ const optional: Record<string, Module> = {
   'oidcc-client-test-3rd-party-init-login': {
     server: 'Sends the browser to the initiate_login_uri',
     expected: 'Signs in',
-    waitsFor: 'third-party initiated login',
   },
 }
 
@@ -264,12 +261,10 @@ const fapi2: Record<string, Module> = {
   [`${fapi}happy-path`]: {
     server: 'Nothing unusual',
     expected: 'PAR, PKCE, DPoP with a nonce of the server, sender-constrained call of the API',
-    waitsFor: 'DPoP',
   },
   [`${fapi}happy-path-no-dpop-nonce`]: {
     server: 'Asks for no DPoP nonce',
     expected: 'Signs in and calls the API',
-    waitsFor: 'DPoP',
   },
   [`${fapi}happy-path-no-mtls-endpoint-aliases`]: {
     server: 'Has no endpoints of their own for clients with certificates',
@@ -319,7 +314,6 @@ const fapi2: Record<string, Module> = {
   [`${fapi}rs-dpop-auth-scheme-case-insensitivity`]: {
     server: 'The API asks for a DPoP nonce with the scheme in changing case',
     expected: 'Calls again with the nonce',
-    waitsFor: 'DPoP',
   },
   'fapi2-security-profile-final-client-refresh-token-test': {
     server: 'The API refuses the access token with 401',

@@ -255,4 +255,17 @@ describe('oidcc-client-test-plan', () => {
     expect(await accepts()).toEqual({ sub: 'alice', name: 'Alice', email: 'alice@example.com' })
     expect(calls).toEqual([])
   })
+
+  test('oidcc-client-test-3rd-party-init-login: asks the person first, where it is switched on, and signs in', async () => {
+    const open = await startWorld({ login: { thirdPartyInitiated: true } })
+    const browser = open.browser()
+    const question = await browser.navigate(`/auth/initiate-login?${new URLSearchParams({ iss: open.as.issuer })}`, {
+      headers: { 'sec-fetch-site': 'cross-site' },
+    })
+    expect([question.status, question.setCookie, open.as.to('/authorize')]).toEqual([200, [], []])
+    const [, query = ''] = /href="\/auth\/login([^"]*)"/.exec(question.text.replaceAll('&amp;', '&')) ?? []
+    expect((await browser.signIn(query)).status).toBe(303)
+    expect(await userOf(browser)).toMatchObject({ sub: 'alice' })
+    expectNoCanary(open, browser)
+  })
 })

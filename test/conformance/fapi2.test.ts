@@ -1,16 +1,16 @@
-// The conformance suite's modules for clients of the FAPI 2.0 Security Profile: pushed requests, a client that signs, ID
-// tokens with PS256, an issuer in every authorization response.
+// The conformance suite's modules for clients of the FAPI 2.0 Security Profile: pushed requests, a client that signs, tokens
+// bound to a key, ID tokens with PS256, an issuer in every authorization response.
 import { constants, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { exportPKCS8, generateKeyPair } from 'jose'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Reason } from '../../src/reasons.ts'
 import type { AuthorizationServer } from '../support/authorization-server.ts'
 import type { Browser } from '../support/browser.ts'
 import { startWorld } from '../support/coatcheck.ts'
+import { openProof } from '../support/dpop.ts'
 import { faultWorld } from '../support/fault-world.ts'
 import { jwt, readJwt, rs256, unsigned } from '../support/forge.ts'
 import { expectLoginRefused, expectNoCanary, expectRefusal, expectSignedOut, expectSilent } from '../support/oracles.ts'
-import { passed } from '../support/time.ts'
 
 type Claims = Record<string, unknown>
 
@@ -27,10 +27,11 @@ const ps256 = (key: KeyObject) => (input: string) =>
 
 const header = { alg: 'PS256', kid: 'fapi' }
 
-/** As the profile asks of a server: nothing but pushed requests of a client that signs, ID tokens signed with PS256. */
+/** As the profile asks of a server: pushed requests of a client that signs, bound tokens, ID tokens signed with PS256. */
 function asFapi(as: AuthorizationServer): void {
   const { behaviour } = as
   behaviour.clientKey = client.publicKey
+  behaviour.dpop = { nonce: 'CANARY-as-nonce' }
   behaviour.metadata = (metadata) => {
     Object.assign(metadata, {
       pushed_authorization_request_endpoint: `${as.issuer}/par`,
@@ -44,12 +45,15 @@ function asFapi(as: AuthorizationServer): void {
   behaviour.signedIdToken = (honest) => jwt(header, readJwt(honest).claims, ps256(idTokenKey.privateKey))
 }
 
-const clientAuth = { method: 'private_key_jwt' as const, key: clientKey, alg: 'ES256' as const }
+const settings = {
+  clientAuth: { method: 'private_key_jwt' as const, key: clientKey, alg: 'ES256' as const },
+  dpop: true,
+}
 
 describe('fapi2-security-profile-final-client-test-plan', () => {
   const world = faultWorld(({ as, config }) => {
     asFapi(as)
-    return { providers: config.providers.map((provider) => ({ ...provider, clientAuth })) }
+    return { providers: config.providers.map((provider) => ({ ...provider, ...settings })) }
   })
 
   /** The ID token, changed before it is signed. */
@@ -72,6 +76,27 @@ describe('fapi2-security-profile-final-client-test-plan', () => {
     return browser
   }
 
+  /** The proof of the call that the API got last; it must fit that call and its token. */
+  async function proofOfCall() {
+    const { method, target, headers } = world.api.last()
+    const [scheme, token = ''] = String(headers.authorization).split(' ')
+    expect(scheme).toBe('DPoP')
+    return openProof({ method, headers }, `${world.api.url}${target}`, token)
+  }
+
+  /** The API answers the first call with this challenge and a nonce, and later ones as usual. */
+  function challengingOnce(challenge: string): void {
+    const { answer } = world.api
+    onTestFinished(() => {
+      world.api.answer = answer
+    })
+    world.api.answer = (request, response) => {
+      world.api.answer = answer
+      response.writeHead(401, { 'www-authenticate': challenge, 'dpop-nonce': 'rs-nonce' }).end('{}')
+      request.resume()
+    }
+  }
+
   /** An authorization response that is not the right one: nobody redeems its code. */
   async function refusesResponse(change: (response: URLSearchParams) => void, reason?: Reason): Promise<void> {
     world.as.behaviour.callback = change
@@ -85,6 +110,28 @@ describe('fapi2-security-profile-final-client-test-plan', () => {
     expectNoCanary(world, browser)
   }
 
+  test('fapi2-security-profile-final-client-test-happy-path: pushes everything, proves itself and its key with the nonces of both servers', async () => {
+    const browser = await accepts()
+    const [pushed] = world.as.to('/par')
+    const { body } = pushed ?? {}
+    expect(body?.get('code_challenge_method')).toBe('S256')
+    expect(readJwt(body?.get('client_assertion') ?? '').claims.aud).toBe(world.as.issuer)
+    const [front] = world.as.to('/authorize')
+    expect([...(front?.query.keys() ?? [])].sort()).toEqual(['client_id', 'request_uri'])
+    challengingOnce('DPoP error="use_dpop_nonce"')
+    expect((await browser.fetch('/api/orders', { method: 'POST', body: 'x' })).status).toBe(200)
+    const { thumbprint, payload } = await proofOfCall()
+    expect([payload.nonce, thumbprint]).toEqual(['rs-nonce', body?.get('dpop_jkt') ?? thumbprint])
+    expectNoCanary(world, browser)
+  })
+
+  test('fapi2-security-profile-final-client-test-happy-path-no-dpop-nonce: signs in and calls the API', async () => {
+    world.as.behaviour.dpop = {}
+    await accepts()
+    await proofOfCall()
+    expect(world.as.to('/token')).toHaveLength(1)
+  })
+
   test('fapi2-security-profile-final-client-test-discovery-issuer-mismatch: pushes no request', async () => {
     const other = await startWorld(({ as, config }) => {
       asFapi(as)
@@ -93,7 +140,7 @@ describe('fapi2-security-profile-final-client-test-plan', () => {
         metadata(all)
         all.issuer = `${as.issuer}/other`
       }
-      return { providers: config.providers.map((provider) => ({ ...provider, clientAuth })) }
+      return { providers: config.providers.map((provider) => ({ ...provider, ...settings })) }
     })
     const browser = other.browser()
     expectRefusal(await browser.navigate('/auth/login'), 503, 'authorization_server_unavailable')
@@ -184,7 +231,7 @@ describe('fapi2-security-profile-final-client-test-plan', () => {
   })
 
   test('fapi2-security-profile-final-client-test-token-type-case-insensitivity: signs in and calls the API', async () => {
-    for (const type of ['bEaReR', 'BEARER']) {
+    for (const type of ['dPoP', 'DPOP']) {
       world.as.behaviour.tokenResponse = (response) => {
         response.token_type = type
       }
@@ -192,19 +239,30 @@ describe('fapi2-security-profile-final-client-test-plan', () => {
     }
   })
 
+  test('fapi2-security-profile-final-client-test-rs-dpop-auth-scheme-case-insensitivity: calls again with the nonce', async () => {
+    const browser = await accepts()
+    for (const scheme of ['dpop', 'dPoP', 'DPOP']) {
+      challengingOnce(`${scheme} error="use_dpop_nonce"`)
+      expect((await browser.fetch('/api/orders')).status).toBe(200)
+      expect((await proofOfCall()).payload.nonce).toBe('rs-nonce')
+    }
+  })
+
   test('fapi2-security-profile-final-client-refresh-token-test: refreshes once, authenticated by a new assertion, and calls again', async () => {
     const browser = await accepts()
-    world.as.behaviour.expiresIn = 0.1
-    const again = world.browser()
-    await again.signIn()
-    await passed(120)
-    world.as.behaviour.expiresIn = 300
+    const { thumbprint } = await proofOfCall()
+    const before = String(world.api.last().headers.authorization)
     world.as.requests.length = 0
-    expect((await again.fetch('/api/orders')).status).toBe(200)
-    const [refresh, ...more] = world.as.to('/token')
-    expect(more).toEqual([])
-    const { claims } = readJwt(refresh?.body.get('client_assertion') ?? '')
-    expect(claims).toMatchObject({ iss: world.as.clientId, sub: world.as.clientId, aud: world.as.issuer })
-    expectNoCanary(world, browser, again)
+    challengingOnce('DPoP error="invalid_token"')
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    expect(world.api.last().headers.authorization).not.toBe(before)
+    expect((await proofOfCall()).thumbprint).toBe(thumbprint)
+    const refreshes = world.as.to('/token').filter(({ body }) => body.get('grant_type') === 'refresh_token')
+    const assertions = refreshes.map(({ body }) => readJwt(body.get('client_assertion') ?? '').claims)
+    const { clientId, issuer } = world.as
+    for (const claims of assertions) expect(claims).toMatchObject({ iss: clientId, sub: clientId, aud: issuer })
+    expect(new Set(assertions.map(({ jti }) => jti)).size).toBe(refreshes.length)
+    expect(new Set(refreshes.map(({ body }) => body.get('refresh_token'))).size).toBe(1)
+    expectNoCanary(world, browser)
   })
 })
