@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import type { Answer } from '../support/authorization-server.ts'
 import { startWorld } from '../support/coatcheck.ts'
 import { passed } from '../support/time.ts'
+
+const unknown = { status: 400, body: { error: 'invalid_request', error_description: 'Invalid token' } }
 
 describe('POST /auth/logout', () => {
   test('ends the session, revokes the tokens and tells where to go on', async () => {
@@ -55,15 +58,13 @@ describe('POST /auth/logout', () => {
     expect([...browser.cookies]).toEqual([])
   })
 
-  test.each<[string, string, string[]]>([
-    ['an access token that ended with its refresh token', 'access_token', []],
-    ['a refresh token', 'refresh_token', ['request_rejected']],
-  ])('R084 takes note when the server does not know %s only if that is a failure', async (_, hint, failures) => {
+  test.each<[string, string, Answer, string[]]>([
+    ['does not know an access token, which ended with its refresh token', 'access_token', unknown, []],
+    ['cannot revoke an access token', 'access_token', { status: 500, body: '' }, ['server_error']],
+    ['does not know a refresh token', 'refresh_token', unknown, ['request_rejected']],
+  ])('R084 warns only of failures: a server that %s', async (_, hint, answer, failures) => {
     const world = await startWorld()
-    world.as.behaviour.faults['/revoke'] = ({ body }) =>
-      body.get('token_type_hint') === hint
-        ? { status: 400, body: { error: 'invalid_request', error_description: 'Invalid token' } }
-        : undefined
+    world.as.behaviour.faults['/revoke'] = ({ body }) => (body.get('token_type_hint') === hint ? answer : undefined)
     const browser = world.browser()
     await browser.signIn()
     expect((await browser.fetch('/auth/logout', { method: 'POST' })).status).toBe(303)
