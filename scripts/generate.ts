@@ -10,6 +10,7 @@ import { findingKinds, type Kind } from '../src/doctor/kinds.ts'
 import { errorCodes } from '../src/errors.ts'
 import { levels } from '../src/observability.ts'
 import { reasons } from '../src/reasons.ts'
+import { conformanceOutcomes, conformanceTables, plans } from './conformance.ts'
 import { areas, type Requirement, requirements } from './requirements.ts'
 
 interface Schema {
@@ -161,6 +162,18 @@ ${Object.entries<Kind>(findingKinds)
   .join('\n')}
 `
 
+const conformance = `# Conformance
+
+${notice}
+
+The OpenID Foundation tests relying parties with an authorization server that does one thing wrong at a time: its
+[conformance suite](https://gitlab.com/openid/conformance-suite). This is not a certification. It is what coatcheck does when the
+authorization server of its own tests does the same, on Node.js and on Workers (\`test/conformance\`), and the names are those of the suite's modules.
+"Rejects" always means more here than there: no session, no cookie, no call of userinfo or of an API, an answer that says nothing
+but \`login_failed\`, one log line with the precise reason, and no token or code in either.
+
+${conformanceTables(plans, conformanceOutcomes())}`
+
 /** Test files by the requirement that they mention in a title or a comment, in the order of their paths. */
 function testsByRequirement(folders: readonly string[]): Map<string, string[]> {
   const files = folders.flatMap((folder) =>
@@ -220,6 +233,7 @@ export const generated: Record<string, string> = {
   'schema/coatcheck.schema.json': `${JSON.stringify(jsonSchema, undefined, 2)}\n`,
   'docs/configuration.md': configuration,
   'docs/doctor.md': doctor,
+  'docs/conformance.md': conformance,
   'docs/errors.md': errors,
   'docs/events.md': events,
   'SECURITY.md': between('SECURITY.md', 'requirements', `\n${requirementTable}\n`),

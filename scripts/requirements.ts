@@ -293,7 +293,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R058: {
     requirement:
-      'Bounds what an authorization server answers in time and size, takes only JSON (or a JWT) for data, follows no redirect, and verifies certificates',
+      'Bounds what an authorization server answers in time and size, takes only JSON (or a JWT) for data, follows no redirect, and verifies certificates; metadata leads to no plain http, to no other protocol, to no credentials in an address and, unless the issuer is there itself, to no private, loopback or link-local address',
     source: asvs('12.3.2', '13.1.3', '15.3.2'),
   },
   R060: {
@@ -359,6 +359,10 @@ export const requirements: Record<string, Requirement> = {
       'Publishes the public halves of all its keys at `/auth/jwks.json` and no private member, so that keys can be exchanged without a moment in which the server knows none',
     source: and(rfc(7517, '9.2'), rfc(7523, '3')),
   },
+  R081: {
+    requirement: 'Shows an API nothing that came of an exchange unless it is a bearer access token, as was asked for',
+    source: rfc(8693, '2.2.1'),
+  },
   R082: {
     requirement:
       "Turns an API's `insufficient_user_authentication` into 401 `step_up_required` with an address for the stronger sign-in, whose `acr` is checked on return",
@@ -383,6 +387,10 @@ export const requirements: Record<string, Requirement> = {
     requirement:
       'Introspects an access token that is no JWT with its own client authentication, believes no answer beyond `exp` or `cacheFor`, and passes nothing on while there is none',
     source: rfc(7662, '2'),
+  },
+  R087: {
+    requirement: 'Lets no API choose the authorization server: metadata that a challenge names is not fetched',
+    source: and('RFC 9728, section 5', ownPolicy),
   },
 
   R100: {
@@ -445,15 +453,19 @@ export const requirements: Record<string, Requirement> = {
       'Accepts an ID token without `kid` where there is one key, and signs nobody in by chance where there are several',
     source: core('10.1'),
   },
-  R116: { requirement: 'Notices at once that the signing key was rotated', source: core('10.1.1') },
+  R116: {
+    requirement:
+      'Notices at once that the signing key was rotated, also while sign-ins are under way; a key that was withdrawn verifies nothing after ten minutes',
+    source: core('10.1.1'),
+  },
   R117: {
     requirement:
-      'Verifies nothing with a published symmetric key, and passes on nothing of a private one published by mistake',
+      'Finds the right key among any others; verifies nothing with a published symmetric key, and passes on nothing of a private one published by mistake',
     source: and('RFC 7517', 'FAPI 2.0 Security Profile, section 5.4.3'),
   },
   R118: {
     requirement:
-      'Keeps sessions working, and signing out, while the authorization server is away; one that is away does not take another with it',
+      'Keeps sessions working, and signing out, while the authorization server is away or its metadata has turned bad, after a start in the middle of that too; one that is away does not take another with it',
     source: asvs('16.5.2'),
   },
   R119: { requirement: 'Believes no userinfo about another subject than that of the ID token', source: core('5.3.2') },

@@ -101,7 +101,8 @@ export const reasons = {
   acr_not_satisfied: 'The authorization server did not authenticate the user the way it was asked to (acr_values).',
   // Authorization servers
   metadata_mismatch: 'The metadata names another issuer than providers[].issuer; they must be equal to the letter.',
-  metadata_incomplete: 'The metadata lacks an endpoint, or names one that is not https.',
+  metadata_incomplete:
+    'The metadata lacks an endpoint, or names one that is not https, has credentials in it, or is at a private or link-local address.',
   profile_unsupported:
     'The metadata name no pushed authorization requests, or no tokens bound to a certificate; profile "fapi2" needs both (the latter unless dpop is true).',
   request_object_required:

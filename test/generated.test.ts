@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import { conformanceTables, outcomesIn } from '../scripts/conformance.ts'
 import { generated, requirementTables } from '../scripts/generate.ts'
 
 test.each(Object.entries(generated))('%s is what `npm run generate` makes of the source', (file, content) => {
@@ -35,5 +36,44 @@ describe('the table of requirements', () => {
   test('is not made while a test mentions one that is not stated', () => {
     const tests = new Map(['R0002', 'R0500', 'R0501'].map((id) => [id, ['test/one.test.ts']]))
     expect(() => requirementTables(stated, tests)).toThrow('test/one.test.ts: R0501 is not in scripts/requirements.ts')
+  })
+})
+
+describe('the table of conformance modules', () => {
+  const module = { server: 'Lies', expected: 'Rejects it' }
+  const plan = (modules: Record<string, object>) => [
+    {
+      title: 'plan',
+      modules: Object.fromEntries(Object.entries(modules).map(([name, more]) => [name, { ...module, ...more }])),
+    },
+  ]
+  const outcomes = outcomesIn({ 'test/conformance/one.test.ts': "test('oidcc-lie: rejects', async () => {})" })
+  const none = new Map()
+
+  test('leads from each to what its test says', () => {
+    expect(conformanceTables(plan({ 'oidcc-lie': {} }), outcomes)).toContain(
+      '| `oidcc-lie` | Lies | Rejects it | [rejects](../test/conformance/one.test.ts) |',
+    )
+  })
+
+  test('gives the reason where there is no test', () => {
+    expect(conformanceTables(plan({ 'oidcc-old': { leftOut: 'Gone' } }), none)).toContain('| – Gone |')
+    expect(conformanceTables(plan({ 'oidcc-new': { waitsFor: 'JARM' } }), none, () => false)).toContain(
+      'waits for JARM',
+    )
+  })
+
+  test.each<[string, Record<string, object>, typeof outcomes, RegExp]>([
+    ['has neither a test nor a reason', { 'oidcc-lie': {} }, none, /oidcc-lie has no test$/],
+    ['waits for what has come', { 'oidcc-new': { waitsFor: 'JARM' } }, none, /oidcc-new has no test, although/],
+    ['has a test and an excuse', { 'oidcc-lie': { leftOut: 'Gone' } }, outcomes, /oidcc-lie has a test/],
+    ['is only known to a test', {}, outcomes, /oidcc-lie is not in/],
+  ])('is not made while a module %s', (_, modules, tests, mistake) => {
+    expect(() => conformanceTables(plan(modules), tests, () => true)).toThrow(mistake)
+  })
+
+  test('is not made of two tests of one module', () => {
+    const text = "test('oidcc-lie: rejects', async () => {})"
+    expect(() => outcomesIn({ a: text, b: text })).toThrow('b: there is another test of oidcc-lie')
   })
 })

@@ -1,7 +1,6 @@
 // One authorization server as it describes itself: metadata and keys, fetched once, kept, renewed beside the traffic.
 import * as client from 'openid-client'
 import type { ProviderConfig } from '../config.ts'
-import { isLoopback } from '../config-values.ts'
 import { CoatcheckError } from '../errors.ts'
 import type { Platform } from '../platform.ts'
 import {
@@ -15,6 +14,7 @@ import { clientAuthentication, clientCertificate } from './client-authentication
 import { type SigningKey, signingKey } from './client-keys.ts'
 import { reasonOf } from './failures.ts'
 import { type IdTokenVerifier, idTokenVerifier } from './id-token.ts'
+import { hasSafeEndpoints } from './metadata.ts'
 import { acceptableAlgorithms, isUpToProfile } from './security-profile.ts'
 
 /** An authorization server that has introduced itself (OpenID Connect Discovery 1.0, section 4). */
@@ -82,8 +82,7 @@ export function discovered(
     if (metadata.issuer !== issuer) throw unavailable('metadata_mismatch')
     const { authorization_endpoint, token_endpoint, jwks_uri } = metadata
     if (!authorization_endpoint || !token_endpoint || !jwks_uri) throw unavailable('metadata_incomplete')
-    const named = [...Object.entries(metadata), ...Object.entries(metadata.mtls_endpoint_aliases ?? {})]
-    if (!named.every(([name, value]) => isEndpointSafe(name, value))) throw unavailable('metadata_incomplete')
+    if (!hasSafeEndpoints(metadata, issuer)) throw unavailable('metadata_incomplete')
     const authenticating = new Set(authenticatingEndpoints.map((name) => addressOf(metadata, name)))
     // Without TLS nobody would ask for the certificate, and the server could take us for anybody.
     if (certificate && !addressOf(metadata, 'token_endpoint')?.startsWith('https:')) {
@@ -98,7 +97,12 @@ export function discovered(
       userinfo: metadata.userinfo_signing_alg_values_supported,
       authorizationResponse: metadata.authorization_signing_alg_values_supported,
     }
-    const idTokens = idTokenVerifier(jwks_uri, supported, { fetch, timeout, now: platform.now })
+    const keys: AuthorizationServerFetch = async (url, init) => {
+      const answer = await fetch(url, init)
+      if (answer.ok && !isData(answer)) throw unavailable('response_malformed')
+      return answer
+    }
+    const idTokens = idTokenVerifier(jwks_uri, supported, { fetch: keys, timeout, now: platform.now })
     // openid-client looks at the type of every answer but this one, and at no signature of it.
     const userinfoUrl = addressOf(metadata, 'userinfo_endpoint')
     configuration[client.customFetch] = async (url, init) => {
@@ -121,13 +125,6 @@ export function discovered(
   function addressOf(metadata: client.ServerMetadata, name: EndpointName): string | undefined {
     const address = (certificate && metadata.mtls_endpoint_aliases?.[name]) ?? metadata[name]
     return address === undefined ? undefined : new URL(address).href
-  }
-
-  /** An endpoint is https, or on loopback where the issuer is. */
-  function isEndpointSafe(name: string, value: unknown): boolean {
-    if (!/_endpoint$|^jwks_uri$/.test(name) || value === undefined) return true
-    const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined
-    return url?.protocol === 'https:' || (insecure && url?.protocol === 'http:' && isLoopback(url.hostname))
   }
 
   async function renew(): Promise<AuthorizationServer> {

@@ -18,6 +18,8 @@ export function reasonOf(error: unknown): Reason {
   if (error instanceof ResponseBodyError) return byOAuthError(error)
   if (error instanceof WWWAuthenticateChallengeError) return 'client_rejected'
   if (error instanceof ClientError) return byCode(error)
+  // Nesting deeper than the stack.
+  if (error instanceof RangeError) return 'response_malformed'
   return error instanceof TypeError ? 'unreachable' : 'unexpected'
 }
 
@@ -74,6 +76,13 @@ const registered = new Set(
 /** Whether the server says that it cannot revoke tokens of this kind (RFC 7009, section 2.2.1). */
 export function isUnsupportedTokenType(error: unknown): boolean {
   return error instanceof ResponseBodyError && error.error === 'unsupported_token_type'
+}
+
+/** Whether the server says that it knows no such token: RFC 6749 has no code for that, so there are several. */
+export function isTokenUnknown(error: unknown): boolean {
+  return (
+    error instanceof ResponseBodyError && ['invalid_request', 'invalid_token', 'invalid_grant'].includes(error.error)
+  )
 }
 
 /** Whether the server says that the scope may not be had (RFC 6749, section 5.2). */

@@ -10,7 +10,7 @@ import { type AuthorizationServer, discovered } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 import { publicKeys } from './client-keys.ts'
 import { newBindingKey } from './dpop.ts'
-import { isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
+import { isTokenUnknown, isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
 import { createGrants, type Grants, hinted, isUsable, proofWith } from './grants.ts'
 import { createInspection, type Inspection } from './inspection.ts'
 import { type LogoutToken, verifiedLogoutToken } from './logout-token.ts'
@@ -125,7 +125,11 @@ export function createRelyingParty(
       if (refreshToken !== undefined) {
         await client.tokenRevocation(configuration, refreshToken, { token_type_hint: 'refresh_token' })
       }
-      await client.tokenRevocation(configuration, accessToken, { token_type_hint: 'access_token' })
+      await client.tokenRevocation(configuration, accessToken, { token_type_hint: 'access_token' }).catch((error) => {
+        // With the refresh token the access tokens may have ended (RFC 7009, section 2.1). Some servers then refuse them
+        // as unknown, which section 2.2 forbids.
+        if (refreshToken === undefined || !isTokenUnknown(error)) throw error
+      })
     } catch (error) {
       // A server need not be able to revoke access tokens (RFC 7009, section 2.2.1): they end by themselves.
       if (!isUnsupportedTokenType(error)) throw unavailable(reasonOf(error), error)

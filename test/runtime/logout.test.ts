@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import type { Answer } from '../support/authorization-server.ts'
 import { startWorld } from '../support/coatcheck.ts'
 import { passed } from '../support/time.ts'
+
+const unknown = { status: 400, body: { error: 'invalid_request', error_description: 'Invalid token' } }
 
 describe('POST /auth/logout', () => {
   test('ends the session, revokes the tokens and tells where to go on', async () => {
@@ -53,6 +56,20 @@ describe('POST /auth/logout', () => {
     expect(answer.status).toBe(303)
     expect(Date.now() - start).toBeLessThan(4_000)
     expect([...browser.cookies]).toEqual([])
+  })
+
+  test.each<[string, string, Answer, string[]]>([
+    ['does not know an access token, which ended with its refresh token', 'access_token', unknown, []],
+    ['cannot revoke an access token', 'access_token', { status: 500, body: '' }, ['server_error']],
+    ['does not know a refresh token', 'refresh_token', unknown, ['request_rejected']],
+  ])('R084 warns only of failures: a server that %s', async (_, hint, answer, failures) => {
+    const world = await startWorld()
+    world.as.behaviour.faults['/revoke'] = ({ body }) => (body.get('token_type_hint') === hint ? answer : undefined)
+    const browser = world.browser()
+    await browser.signIn()
+    expect((await browser.fetch('/auth/logout', { method: 'POST' })).status).toBe(303)
+    await expect.poll(() => world.logged('session.ended')).toHaveLength(1)
+    await expect.poll(() => world.logged('revocation.failed').map(({ reason }) => reason)).toEqual(failures)
   })
 
   test('works for somebody who is not signed in', async () => {

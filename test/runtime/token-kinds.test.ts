@@ -235,7 +235,7 @@ describe('a route whose token is exchanged (RFC 8693)', () => {
     ['an ID token', { issued_token_type: 'urn:ietf:params:oauth:token-type:id_token' }],
     ['a refresh token', { issued_token_type: 'urn:ietf:params:oauth:token-type:refresh_token' }],
     ['something of no type', { issued_token_type: undefined }],
-  ])('shows the upstream nothing when the answer is %s', async (_, answer) => {
+  ])('R081 shows the upstream nothing when the answer is %s', async (_, answer) => {
     const world = await worldWith(policy)
     const browser = await signedIn(world)
     world.as.behaviour.tokenResponse = (response) => void Object.assign(response, answer)
@@ -243,7 +243,7 @@ describe('a route whose token is exchanged (RFC 8693)', () => {
     expect(world.api.requests).toEqual([])
   })
 
-  test('shows nothing that is not a bearer token', async () => {
+  test('R081 shows nothing that is not a bearer token', async () => {
     const world = await worldWith(policy)
     const browser = await signedIn(world)
     world.as.behaviour.tokenResponse = (response) => void Object.assign(response, { token_type: 'N_A' })

@@ -250,6 +250,14 @@ describe('R063 a pushed request that fails', () => {
     expect([...asked.keys()].sort()).toEqual(['client_id', 'request_uri'])
   })
 
+  test('is never the same twice: each sign-in pushes its own, and none of them pushes a request_uri', async () => {
+    const pushed = [await authorizationRequest(world), await authorizationRequest(world)]
+    expect(new Set(pushed.map((asked) => asked.get('request_uri'))).size).toBe(2)
+    expect(world.as.to('/par')).toHaveLength(2)
+    for (const { body } of world.as.to('/par'))
+      expect([body.has('request_uri'), body.has('request')]).toEqual([false, false])
+  })
+
   test('once does not stand in the way of the next', async () => {
     answering({ status: 500, body: '' })
     const browser = world.browser()

@@ -202,6 +202,44 @@ describe.each(Object.keys(misbehaviours))('R058 an authorization server %s', (na
     expectNoCanary(world, browser)
   })
 
+  test('instead of taking a pushed request starts no login, and certainly none in the open', async () => {
+    const sink = await sinkhole()
+    const fault = misbehaviour()
+    const world = await startWorld(({ as }) => {
+      as.behaviour.metadata = (metadata) => {
+        metadata.pushed_authorization_request_endpoint = `${as.issuer}/par`
+      }
+      misbehave(as, '/par', fault, sink.url)
+      return { refresh }
+    })
+    const browser = world.browser()
+    const answer = await expectBounded(world, browser, () => browser.navigate('/auth/login'))
+    expect(answer.setCookie).toEqual([])
+    expect(world.as.to('/authorize')).toEqual([])
+    expect(sink.calls).toEqual([])
+    expect(fault.sent?.() ?? 0).toBeLessThan(20 * 1_048_576)
+    world.as.behaviour.faults = {}
+    expect((await browser.signIn()).status).toBe(303)
+  })
+
+  test('R084 instead of revoking holds a sign-out up only so long', async () => {
+    const sink = await sinkhole()
+    const fault = misbehaviour()
+    const world = await startWorld({ refresh })
+    misbehave(world.as, '/revoke', fault, sink.url)
+    const browser = world.browser()
+    await browser.signIn()
+    const start = Date.now()
+    const answer = await browser.fetch('/auth/logout', { method: 'POST' })
+    expect(Date.now() - start).toBeLessThan(patience)
+    expect(answer.status).toBe(303)
+    expect(answer.headers.get('location')).toContain(`${world.as.issuer}/end-session?`)
+    await expectSignedOut(browser, answer)
+    expect(sink.calls).toEqual([])
+    expect(fault.sent?.() ?? 0).toBeLessThan(20 * 1_048_576)
+    expectNoCanary(world, browser)
+  })
+
   test('R019 instead of fresh tokens ends no session, and holds an API call up only so long', async () => {
     const sink = await sinkhole()
     const fault = misbehaviour()

@@ -4,7 +4,7 @@ import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { runtime } from '../support/coatcheck.ts'
 import { expectNone } from '../support/corpus.ts'
-import { closeAfterTest } from '../support/http-server.ts'
+import { closeAfterTest, listen } from '../support/http-server.ts'
 import { crossOriginGrants, originState, passwordChallenges, serverOrders } from '../support/origin-headers.ts'
 import { ask, fromPage, head, openConnection } from '../support/raw.ts'
 import { sharedWorld } from '../support/shared-world.ts'
@@ -158,6 +158,29 @@ describe('R516 An upstream that always refuses the token', () => {
       expect(answer.headers.get('www-authenticate'), method).toBeNull()
       expect([api.requests.length - before[0], as.to('/token').length - before[1]], method).toEqual([calls, refreshes])
     }
+  })
+
+  test('R087 that names metadata of its own sends nobody there, and chooses no authorization server', async () => {
+    const { api, as, browser } = shared()
+    const user = browser()
+    await user.signIn()
+    const calls: unknown[] = []
+    const evil = closeAfterTest(
+      await listen((request, response) => {
+        calls.push(request.url)
+        response.end('{}')
+      }),
+    )
+    as.requests.length = 0
+    const named = `resource_metadata="${evil.url}/.well-known/oauth-protected-resource", as_uri="${evil.url}"`
+    for (const error of ['insufficient_scope", scope="x', 'insufficient_user_authentication', 'invalid_request']) {
+      api.answer = (_, response) =>
+        response.writeHead(401, { 'www-authenticate': `Bearer error="${error}", ${named}` }).end('{}')
+      const answer = await user.fetch('/api/x')
+      expect(answer.text + JSON.stringify([...answer.headers])).not.toContain(evil.url)
+    }
+    expect(calls).toEqual([])
+    expect(as.requests).toEqual([])
   })
 
   test('for another reason than the token causes no refresh', async () => {
