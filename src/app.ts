@@ -6,6 +6,7 @@ import { readConfig } from './config-reader.ts'
 import { isOwnPath } from './config-values.ts'
 import { createApi } from './endpoints/api.ts'
 import { createBackchannelLogout } from './endpoints/backchannel-logout.ts'
+import { createFrontchannelLogout, frontchannelPath } from './endpoints/frontchannel-logout.ts'
 import { createInitiateLogin, initiatePath } from './endpoints/initiate-login.ts'
 import { createJwks } from './endpoints/jwks.ts'
 import { createLogin, loginPath } from './endpoints/login.ts'
@@ -192,6 +193,9 @@ export function createCoatcheck(
   serveAt(app, '/auth/sessions', { GET: ownSessions.list, DELETE: ownSessions.endAll })
   serveAt(app, '/auth/sessions/:id', { DELETE: ownSessions.end })
   serveAt(app, '/auth/backchannel-logout', { POST: backchannelLogout })
+  if (config.providers.some((one) => one.frontchannelLogout)) {
+    serveAt(app, frontchannelPath, { GET: withEffect(createFrontchannelLogout({ config, platform, sessions, names })) })
+  }
   serveAt(app, '/auth/logout', { POST: logout.start })
   serveAt(app, '/auth/logout/callback', { GET: logout.finish })
   app.all('/auth/*', nothingHere)

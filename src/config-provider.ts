@@ -92,6 +92,11 @@ export const provider = rule(
       })
       .prefault({})
       .describe('How this server may say that a session is over, at `/auth/backchannel-logout`.'),
+    frontchannelLogout: flag
+      .default(false)
+      .describe(
+        'Serves `/auth/frontchannel-logout` for this server, which ends the session with the `sid` it names. Whoever knows a `sid` can end that session; the back channel is better in every way.',
+      ),
     allowInsecureRequests: flag.default(false).describe('Accepts an http issuer; on loopback only.'),
   }),
   ['issuer'],

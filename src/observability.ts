@@ -21,6 +21,7 @@ export type LogEvent =
   | { event: 'session.rejected'; reason: Reason }
   | { event: 'logout.returned'; confirmed: boolean }
   | { event: 'backchannel.logout'; provider: string; wholeUser: boolean }
+  | { event: 'frontchannel.logout'; provider: string }
   | { event: 'revocation.failed'; provider: string; reason: Reason }
   | { event: 'refresh.completed'; provider: string; session: string; generation: number; milliseconds: number }
   | { event: 'refresh.failed'; provider: string; session: string; reason: Reason; sessionKept: boolean }
@@ -92,6 +93,7 @@ export const levels: Record<EventName, Level> = {
   'session.rejected': 'info',
   'logout.returned': 'info',
   'backchannel.logout': 'info',
+  'frontchannel.logout': 'info',
   'revocation.failed': 'warn',
   'refresh.completed': 'info',
   'refresh.failed': 'warn',

@@ -43,6 +43,8 @@ export const reasons = {
   ended_everywhere: 'The user ended all sessions.',
   ended_by_provider: 'The authorization server said that the session is over (back-channel logout).',
   session_unknown: 'There is no such session of this user.',
+  frontchannel_logout_malformed:
+    'A front-channel logout names no issuer for which that is switched on, or no sid, or one of them twice.',
   logout_token_malformed:
     'The request has no logout token, or more than one, or it is not what a logout token must be.',
   logout_token_claim: 'A claim of the logout token is missing, or not what it must be.',
