@@ -19,7 +19,7 @@ async function sendMany(url: string, count: number, request: string): Promise<Ra
   return all
 }
 
-describe('Calls of one upstream', () => {
+describe('Calls of one upstream', { timeout: 60_000 }, () => {
   const shared = sharedWorld(({ config }) => ({
     routes: [
       ...(config.routes ?? []).map((route) => ({ ...route, timeout: '20s' })),
@@ -68,13 +68,17 @@ describe('Calls of one upstream', () => {
       return void streams.push(response)
     }
     const open = await sendMany(url, 2_000, page('GET /api/open/events', 'Accept: text/event-stream'))
-    await expect.poll(() => streams.length, { timeout: 15_000 }).toBe(2_000)
-    await expect.poll(() => open.filter((one) => one.received().includes('data: 1')).length).toBe(2_000)
+    await expect.poll(() => streams.length, { timeout: 30_000, interval: 200 }).toBe(2_000)
+    const heard = (text: string) =>
+      expect
+        .poll(() => open.filter((one) => one.received().includes(text)).length, { timeout: 30_000, interval: 200 })
+        .toBe(2_000)
+    await heard('data: 1')
     const answers = await Promise.all(Array.from({ length: 100 }, () => ask(url, 'GET /api/open/x')))
     expect(answers.filter(({ text }) => text !== 'good')).toEqual([])
     for (const response of streams) response.write('data: 2\n\n')
-    await expect.poll(() => open.filter((one) => one.received().includes('data: 2')).length).toBe(2_000)
+    await heard('data: 2')
     for (const connection of open) connection.close()
-    await expect.poll(() => closed).toBe(2_000)
+    await expect.poll(() => closed, { timeout: 30_000, interval: 200 }).toBe(2_000)
   })
 })
