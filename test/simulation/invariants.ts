@@ -142,15 +142,20 @@ export function causeOfEnd(model: Model, { session, brought, browser, instance }
   return undefined
 }
 
-/** Whether a session was among those that ended together, as the log has it, since a moment. */
+/**
+ * Whether a session was among those that ended together, as the log has it.
+ * @param by which instance told it, and since when: where clocks disagree, another may have told that more of them ended.
+ */
 export function endedWithOthers(
   { endings }: Pick<Model, 'endings'>,
   { marks, family, createdAt }: KnownSession,
-  from = Number.NEGATIVE_INFINITY,
+  by?: Pick<RequestRecord, 'instance' | 'startedAt'>,
 ): boolean {
   return endings.some(
     (one) =>
-      one.at >= from && one.before >= createdAt && one.marks.some((mark) => mark !== family && marks.includes(mark)),
+      (by === undefined || (one.at >= by.startedAt && one.instance === by.instance)) &&
+      one.before >= createdAt &&
+      one.marks.some((mark) => mark !== family && marks.includes(mark)),
   )
 }
 

@@ -66,10 +66,10 @@ export function createJudge(model: Model, note: (line: string) => void) {
   }
 
   /** An ending was entered in the log. */
-  function told(entry: string): void {
+  function told(entry: string, instance: number): void {
     const [first, , ...marks] = entry.split(' ')
     const before = Number(first)
-    model.endings.push({ at: clock.now(), before, marks })
+    model.endings.push({ at: clock.now(), before, marks, instance })
     for (const session of sessions) {
       const found = marks.filter((mark) => session.marks.includes(mark))
       // Of a user, or of a session at the server, those end that have begun, and clocks that disagree disagree about that.
@@ -140,7 +140,7 @@ export function createJudge(model: Model, note: (line: string) => void) {
         // With a store at hand nobody says so before everybody can know. Of a user, those sessions end that have begun; where
         // clocks disagree, what was told decides which these are.
         if (hasStore && (isItself || !model.clocksDisagree)) session.toldAt ??= clock.now()
-        const isOver = isItself || !model.clocksDisagree || endedWithOthers(model, session, startedAt)
+        const isOver = isItself || !model.clocksDisagree || endedWithOthers(model, session, { instance, startedAt })
         if (isOver && !session.knownBy.has(instance)) session.knownBy.set(instance, clock.now())
       }
     },

@@ -88,7 +88,7 @@ export interface Model {
   /** Browsers in whose jar a late answer took the place of a later session, as no server can prevent. */
   readonly overtaken: Set<number>
   /** What was entered in the log of endings, and when. */
-  readonly endings: { at: number; before: number; marks: readonly string[] }[]
+  readonly endings: { at: number; before: number; marks: readonly string[]; instance: number }[]
   /** Until when the upstream refused good tokens. */
   refusingUntil: number
 }

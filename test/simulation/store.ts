@@ -26,7 +26,7 @@ export interface StoreOptions {
   note: (line: string) => void
   /** Told when a value was put, and when an ending was entered in the log. */
   onPut: (key: string, value: string) => Promise<void> | void
-  onEnding: (entry: string) => void
+  onEnding: (entry: string, instance: number) => void
 }
 
 /** Who calls. What the dead ask is never answered, and what they would still do is not done. */
@@ -150,7 +150,7 @@ export function createStore({ clock, random, latency, note, onPut, onEnding }: S
           call(who, 'append', async () => {
             await inner.append(log, entry, ttl)
             note(`I${who.number} store: ending ${entry}`)
-            onEnding(entry)
+            onEnding(entry, who.number)
           }),
         since: (log, cursor) => call(who, 'since', () => inner.since(log, cursor)),
         count: (key, points, ttl) => call(who, 'count', () => inner.count(key, points, ttl)),

@@ -67,7 +67,7 @@ export function createWorld(
   const store = createStore({
     ...{ clock, note, random: random.fork('store'), latency: setting.storeLatency },
     onPut: (key, value) => judge.put(key, value),
-    onEnding: (entry) => judge.told(entry),
+    onEnding: (entry, instance) => judge.told(entry, instance),
   })
   const model: Model = {
     clocksDisagree: new Set(setting.skews).size > 1,
