@@ -431,6 +431,18 @@ describe('readConfig()', () => {
       'routes[0].bearer.audience: must not be the clientId: that is the audience of ID tokens, which open no API',
     ],
     [
+      'callers without proof where everybody proves a key',
+      (c) => {
+        const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+        const key = privateKey.export({ type: 'pkcs8', format: 'pem' })
+        c.providers[0].profile = 'fapi2'
+        c.providers[0].dpop = true
+        c.providers[0].clientAuth = { method: 'private_key_jwt', key }
+        c.routes[0].bearer = { audience: 'api' }
+      },
+      'routes[0].bearer: must not be there for a provider with profile fapi2: its tokens are bound to keys of their callers',
+    ],
+    [
       'tokens of a provider that is not there',
       (c) => (c.routes[0].bearer = { audience: 'api', provider: 'other' }),
       'routes[0].bearer.provider: must be the id of one of providers',

@@ -12,8 +12,14 @@ import { passed } from '../support/time.ts'
 import { startUpstream } from '../support/upstream.ts'
 
 const methods = ['tls_client_auth', 'self_signed_tls_client_auth'] as const
-const endpoints = ['token', 'revocation', 'pushed_authorization_request', 'userinfo'] as const
-const paths = { token: '/token', revocation: '/revoke', pushed_authorization_request: '/par', userinfo: '/userinfo' }
+const endpoints = ['token', 'revocation', 'introspection', 'pushed_authorization_request', 'userinfo'] as const
+const paths = {
+  token: '/token',
+  revocation: '/revoke',
+  introspection: '/introspect',
+  pushed_authorization_request: '/par',
+  userinfo: '/userinfo',
+}
 
 function aliased(as: AuthorizationServer, url: string): void {
   as.behaviour.metadata = (metadata) => {
@@ -32,6 +38,9 @@ async function startWithCertificate(method: (typeof methods)[number], prepare = 
   prepare(as, door.url)
   const overrides: Overrides = ({ config }) => ({
     providers: config.providers.map((one) => ({ ...one, clientAuth: { method, ...door.clientAuth } })),
+    routes: config.routes?.map((one) =>
+      one.path === '/api' ? { ...one, bearer: { audience: 'api', introspection: true as const } } : one,
+    ),
   })
   const world = closeAfterTest(await openCoatcheck(as, api, overrides, door.workerd))
   return { world, door, client }
@@ -62,6 +71,15 @@ describe.each(methods)('R047 R075 R076 %s', (method) => {
     }
     const told = JSON.stringify([browser.seen, world.events()])
     expect(told).not.toContain(client.key.split('\n')[1])
+  })
+
+  test('shows it where it asks about access tokens of others', async () => {
+    const { world, door } = await startWithCertificate(method)
+    world.as.behaviour.introspected.opaque = { active: true, aud: 'api', sub: 'alice', token_type: 'Bearer' }
+    const answer = await world.browser().send('/api/orders', { headers: { authorization: 'Bearer opaque' } })
+    expect(answer.status).toBe(200)
+    expect(door.asked).toEqual([{ path: '/introspect', withCertificate: true }])
+    expect(world.as.to('/introspect').map(({ headers }) => headers.authorization)).toEqual([undefined])
   })
 })
 

@@ -27,6 +27,7 @@ const routes: Overrides = ({ api }) => {
       route('asked', { audience: 'api', introspection: true }),
       route('asked-other', { audience: 'other', introspection: true }),
       route('narrow', { audience: 'api', algs: ['ES256'] }),
+      { ...route('socket', { audience: 'api' }), websocket: true },
       { path: '/api/pages', upstream: `${api.url}/pages`, token: 'user' },
     ],
   }
@@ -327,8 +328,10 @@ describe('R533 two identities in one request', () => {
   test('a token opens no WebSocket, document or script', async () => {
     const authorization = `Bearer ${await world.as.accessToken()}`
     const key = { 'sec-websocket-version': '13', 'sec-websocket-key': 'AQIDBAUGBwgJCgsMDQ4PEC==' }
-    const upgrade = await send(world, { authorization, connection: 'Upgrade', upgrade: 'websocket', ...key })
-    expect(upgrade.status).toBe(403)
+    const handshake = { connection: 'Upgrade', upgrade: 'websocket', origin: world.publicUrl, ...key }
+    for (const path of ['/api/jwt/1', '/api/socket/1']) {
+      expect((await send(world, { authorization, ...handshake }, path)).status).toBe(403)
+    }
     for (const destination of ['document', 'script', 'iframe']) {
       expect((await send(world, { authorization, 'sec-fetch-dest': destination })).status).toBe(403)
     }
