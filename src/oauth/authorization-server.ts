@@ -36,6 +36,7 @@ const authenticatingEndpoints = [
   'token_endpoint',
   'revocation_endpoint',
   'pushed_authorization_request_endpoint',
+  'introspection_endpoint',
   'userinfo_endpoint',
 ] as const
 type EndpointName = (typeof authenticatingEndpoints)[number]
