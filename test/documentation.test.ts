@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import type { ConfigInput } from '../src/config.ts'
@@ -62,4 +63,20 @@ describe('docs/providers', () => {
     const list = readFileSync('docs/providers/README.md', 'utf8')
     expect(pages.filter((page) => !list.includes(`](${page})`))).toEqual([])
   })
+})
+
+test('the providers of docs/providers.md can be copied', () => {
+  const text = readFileSync('docs/providers.md', 'utf8')
+  const providers = [...text.matchAll(/```json\n(.*?)```/gs)].map(([, json = '']) => JSON.parse(json))
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const env = {
+    CLIENT_SECRET: 'secret',
+    CLIENT_KEY: String(privateKey.export({ type: 'pkcs8', format: 'pem' })),
+    CLIENT_CERTIFICATE: selfSigned('client').cert,
+  }
+  expect(providers).toHaveLength(7)
+  for (const provider of providers) {
+    const config = { publicUrl: 'https://app.example.com', session: { keys: [sessionKey()] }, providers: [provider] }
+    expect(readConfig(config, env).providers[0]?.id).toBe(provider.id)
+  }
 })

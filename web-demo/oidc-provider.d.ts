@@ -18,6 +18,7 @@ declare module 'oidc-provider' {
 
   export interface ProviderError extends Error {
     readonly error?: string
+    readonly error_description?: string
     /** For the operator; not sent to anybody. */
     readonly error_detail?: string
   }
@@ -26,6 +27,8 @@ declare module 'oidc-provider' {
   export interface Grant {
     addOIDCScope(scope: string): void
     addResourceScope(resource: string, scope: string): void
+    /** One of `authorization_details` (RFC 9396). */
+    addRar(detail: object): void
     rejectResourceScope(resource: string, scope: string): void
     /** Returns the id. */
     save(): Promise<string>
@@ -39,6 +42,7 @@ declare module 'oidc-provider' {
       readonly details: {
         readonly missingOIDCScope?: readonly string[]
         readonly missingResourceScopes?: Readonly<Record<string, readonly string[]>>
+        readonly rar?: readonly object[]
       }
     }
     readonly params: Readonly<Record<string, string | undefined>>
@@ -56,6 +60,9 @@ declare module 'oidc-provider' {
     'grant.success': [ctx: ProviderContext]
     'grant.error': [ctx: ProviderContext, error: ProviderError]
     'grant.revoked': [ctx: ProviderContext, grantId: string]
+    'authorization.error': [ctx: ProviderContext, error: ProviderError]
+    'pushed_authorization_request.error': [ctx: ProviderContext, error: ProviderError]
+    'revocation.error': [ctx: ProviderContext, error: ProviderError]
     server_error: [ctx: ProviderContext, error: ProviderError]
   }
 

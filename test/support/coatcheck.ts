@@ -73,7 +73,7 @@ export async function openCoatcheck(
   const port = await freePort()
   const base = configFor(as, api, port)
   const config = { ...base, ...(typeof overrides === 'function' ? overrides({ as, api, config: base }) : overrides) }
-  const { url, events, close } = await (runtime === 'workerd' ? serveOnWorkerd(config, onWorkerd) : serveOnNode(config))
+  const { url, events, close } = await serveHere(config, onWorkerd)
   return {
     close,
     as,
@@ -85,6 +85,11 @@ export async function openCoatcheck(
     events,
     logged: (name) => events().filter((event): event is never => event.event === name),
   }
+}
+
+/** Serves a configuration as it is, on the runtime of this run; whoever calls this ends it. */
+export function serveHere(config: ConfigInput, onWorkerd: WorkerdExtras = {}): Promise<Served> {
+  return runtime === 'workerd' ? serveOnWorkerd(config, onWorkerd) : serveOnNode(config)
 }
 
 async function serveOnNode(config: ConfigInput): Promise<Served> {
