@@ -41,7 +41,7 @@ import { cameInsecurely, clientAddressOf } from './upstream/client-address.ts'
 import { rateLimit } from './upstream/rate-limit.ts'
 import { canonicalTarget, routeMatcher, webSockets } from './upstream/routes.ts'
 import { webPlatform } from './web-platform.ts'
-import { popupPath } from './wire.ts'
+import { callbackPathOf, popupPath } from './wire.ts'
 
 /** coatcheck as a Hono application: mount it with `app.route('/', coatcheck)`, or serve it alone. */
 export interface Coatcheck extends Hono {
@@ -99,8 +99,8 @@ export function createCoatcheck(
   const seen = (session: Session) => waitUntil(directory.seen(session).catch(() => {}))
   const sessions = createSessions(config, { sealer, cookies, holdings, names, endings, seen, now })
   const relyingParties = new Map(
-    config.providers.map((provider, index) => {
-      const callbackPath = index === 0 ? '/auth/callback' : `/auth/callback/${provider.id}`
+    config.providers.map((provider) => {
+      const callbackPath = callbackPathOf(config.providers, provider)
       return [provider.id, createRelyingParty(provider, callbackPath, config, platform)]
     }),
   )

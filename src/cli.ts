@@ -1,14 +1,16 @@
 #!/usr/bin/env node
-// The command line: serve, check, keys.
+// The command line: serve, check, doctor, keys.
 import { parseArgs } from 'node:util'
-import { readConfigFile } from './config-file.ts'
-import { ConfigError } from './config-reader.ts'
+import { type ConfigFile, readConfigFile } from './config-file.ts'
+import { ConfigError, readConfig } from './config-reader.ts'
 import { type RunningServer, serve } from './node.ts'
 import { base64url } from './session/seal.ts'
 
 const usage = `Usage:
   coatcheck serve --config FILE   serve on Node; on SIGHUP session.keys are read again
   coatcheck check --config FILE   check a configuration, offline (exit 0, or 2 with every mistake)
+  coatcheck doctor --config FILE  check, then look at the live authorization servers, stores and upstreams
+                                  (exit 0, 1 with problems, 2 with mistakes); --json for programs
   coatcheck keys [--number N]     make a session key, and say how to rotate
 
 A configuration is one JSON document; docs/configuration.md describes it. The least of one:
@@ -27,15 +29,21 @@ const exitCode = { ok: 0, problem: 1, badConfiguration: 2 } as const
 async function main(): Promise<number> {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
-    options: { config: { type: 'string' }, number: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+    options: {
+      config: { type: 'string' },
+      number: { type: 'string' },
+      json: { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+    },
   })
   const [command] = positionals
   if (values.help) return say(usage)
   if (command === 'keys') return keys(values.number)
-  if (command !== 'serve' && command !== 'check') return fail(usage)
+  if (command !== 'serve' && command !== 'check' && command !== 'doctor') return fail(usage)
   if (values.config === undefined) {
     return fail(`coatcheck ${command} needs a configuration: --config FILE\n\n${usage}`)
   }
+  if (command === 'doctor') return doctor(values.config, values.json === true)
   const file = await readConfigFile(values.config, process.env)
   if (command === 'check') return say(`${values.config}: the configuration is good\n`)
   const { config } = values
@@ -51,6 +59,23 @@ async function main(): Promise<number> {
   })
   await server.close()
   return exitCode.ok
+}
+
+/** Everything that is wrong with the world around a configuration. With `json` also mistakes of the configuration are JSON. */
+async function doctor(path: string, json: boolean): Promise<number> {
+  let file: ConfigFile
+  try {
+    file = await readConfigFile(path, process.env)
+  } catch (error) {
+    if (!json || !(error instanceof ConfigError)) throw error
+    say(`${JSON.stringify({ ok: false, mistakes: error.mistakes }, undefined, 2)}\n`)
+    return exitCode.badConfiguration
+  }
+  // Loaded only for this: whoever serves has no use for it.
+  const [{ examine }, { textOf }] = await Promise.all([import('./doctor.ts'), import('./doctor/text.ts')])
+  const report = await examine(readConfig(file.document, process.env), file.root)
+  say(json ? `${JSON.stringify(report, undefined, 2)}\n` : textOf(report))
+  return report.ok ? exitCode.ok : exitCode.problem
 }
 
 /** Session keys from the same file, as it is now. A mistake in it changes nothing. */

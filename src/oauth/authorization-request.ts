@@ -6,6 +6,7 @@ import { unavailable } from './authorization-server-fetch.ts'
 import { signedAs } from './client-keys.ts'
 import { thumbprintOf } from './dpop.ts'
 import { refusedByServer } from './failures.ts'
+import { appliedTo } from './quirks.ts'
 import { requiresPushedRequests } from './security-profile.ts'
 import type { BindingKey } from './token-set.ts'
 
@@ -48,12 +49,14 @@ export function createAuthorizationRequests(
 ): AuthorizationRequests {
   /** What APIs the user's tokens will be asked for: consent is asked for all at once (RFC 8707, section 2.1). */
   const resources = resourcesOf(routes)
-  const usualScope = scopesOf(provider.scope, routes)
+  const { scope, params: extra } = appliedTo(provider)
+  const usualScope = scopesOf(scope, routes)
 
   const scopeOf = ({ moreScope }: LoginTransaction) => [...new Set([...usualScope, ...moreScope])].join(' ')
 
   async function paramsOf(transaction: LoginTransaction, asked: LoginHints): Promise<URLSearchParams> {
     const params = new URLSearchParams({
+      ...extra,
       ...Object.fromEntries(
         Object.entries(asked).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
       ),

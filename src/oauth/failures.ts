@@ -52,6 +52,25 @@ function byCode({ code, cause }: ClientError): Reason {
   }
 }
 
+/**
+ * The `error` with which an authorization server answered, if it is a registered one. Anything else is text from outside.
+ */
+export function oauthErrorOf(error: unknown): string | undefined {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (cause instanceof ResponseBodyError || cause instanceof AuthorizationResponseError) {
+      return registered.has(cause.error) ? cause.error : undefined
+    }
+  }
+  return undefined
+}
+
+/** RFC 6749, sections 4.1.2.1 and 5.2; RFC 9126, section 2.3; RFC 9101, section 7; RFC 8707, section 2; RFC 9449, section 5. */
+const registered = new Set(
+  'invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope access_denied unsupported_response_type server_error temporarily_unavailable invalid_redirect_uri invalid_request_object invalid_request_uri invalid_target invalid_dpop_proof use_dpop_nonce'.split(
+    ' ',
+  ),
+)
+
 /** Whether the server says that it cannot revoke tokens of this kind (RFC 7009, section 2.2.1). */
 export function isUnsupportedTokenType(error: unknown): boolean {
   return error instanceof ResponseBodyError && error.error === 'unsupported_token_type'

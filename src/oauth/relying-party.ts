@@ -14,6 +14,7 @@ import { isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts
 import { createGrants, type Grants, hinted, isUsable, proofWith } from './grants.ts'
 import { createInspection, type Inspection } from './inspection.ts'
 import { type LogoutToken, verifiedLogoutToken } from './logout-token.ts'
+import { signOutParams } from './quirks.ts'
 import { type BindingKey, grants, type TokenSet, tokenSet } from './token-set.ts'
 
 export interface RelyingParty extends Grants, Inspection {
@@ -210,10 +211,12 @@ export function createRelyingParty(
     async endSessionUrl(tokens, state) {
       const { configuration, metadata } = await server()
       if (metadata.end_session_endpoint === undefined) return undefined
+      const returnUri = `${config.publicUrl}/auth/logout/callback`
       // openid-client adds client_id. One of the two tells the server who asks (RP-Initiated Logout 1.0, section 2).
       const hint = tokens?.idToken === undefined ? {} : { id_token_hint: tokens.idToken }
       return client.buildEndSessionUrl(configuration, {
-        post_logout_redirect_uri: `${config.publicUrl}/auth/logout/callback`,
+        ...signOutParams(provider, returnUri),
+        post_logout_redirect_uri: returnUri,
         state,
         ...hint,
       })

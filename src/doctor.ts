@@ -1,0 +1,154 @@
+// `coatcheck doctor`: looks at the live authorization servers, stores and upstreams of a configuration, all at once, and
+// says what will not work, why that matters and what to change. It signs nobody in and writes nothing but throw-away keys.
+import type { Config, ProviderConfig } from './config.ts'
+import { checkCertificates, lookAtCertificate } from './doctor/certificate.ts'
+import { checkClient } from './doctor/client.ts'
+import { checkCookieSize } from './doctor/cookie-size.ts'
+import { discover } from './doctor/discovery.ts'
+import { checkFeatures } from './doctor/features.ts'
+import { type Finding, finding } from './doctor/findings.ts'
+import { checkKeys } from './doctor/keys.ts'
+import type { Severity } from './doctor/kinds.ts'
+import { checkBackchannel, checkPublicUrl } from './doctor/public-url.ts'
+import { checkSignIn, checkSignOut } from './doctor/sign-in.ts'
+import { checkStore } from './doctor/store.ts'
+import { checkUpstream } from './doctor/upstream.ts'
+import { checkVendor } from './doctor/vendor.ts'
+import { type Check, endpointOf, type Metadata, patience, type World } from './doctor/world.ts'
+import { nodePlatform } from './node-platform.ts'
+import { createRelyingParty } from './oauth/relying-party.ts'
+import { callbackPathOf } from './wire.ts'
+
+export type { Finding, FindingCode } from './doctor/findings.ts'
+
+/** What the doctor found, in the order of the configuration. */
+export interface Report {
+  /** Whether there is no problem. Warnings do not count. */
+  readonly ok: boolean
+  readonly problems: number
+  readonly warnings: number
+  readonly findings: readonly Finding[]
+}
+
+/** Longest time that one check may take with all it asks. Milliseconds. */
+const longestCheck = 30_000
+
+/**
+ * Examines a configuration on Node, with the store and the network that `coatcheck serve` would have.
+ * @param root folder that `store.path` is relative to. Never rejects because of what is found.
+ */
+export async function examine(config: Config, root: string): Promise<Report> {
+  const { world, close } = openWorld(config, root)
+  try {
+    const checks: [about: string, check: Check][] = [
+      ['publicUrl', () => checkPublicUrl(world)],
+      ['publicUrl', () => checkCertificates(world, 'publicUrl', [config.publicUrl])],
+      ['session', () => checkCookieSize(world)],
+      ['store', () => checkStore(world)],
+      ...config.providers.map((provider): [string, Check] => [
+        `provider ${provider.id}`,
+        () => checkProvider(world, provider),
+      ]),
+      ...config.routes.map((route): [string, Check] => [`route ${route.path}`, () => checkUpstream(world, route)]),
+      [
+        'routes',
+        () =>
+          checkCertificates(
+            world,
+            'routes',
+            config.routes.map(({ upstream }) => upstream.href),
+          ),
+      ],
+    ]
+    return reportOf((await Promise.all(checks.map(([about, check]) => bounded(about, check)))).flat())
+  } finally {
+    await close()
+  }
+}
+
+/** The platform of `serve`; with a store that cannot be opened, the same without it. */
+function openWorld(config: Config, root: string): { world: World; close: () => Promise<void> } {
+  let state: string | undefined
+  const open = (settings: Config) =>
+    nodePlatform(settings, {
+      root,
+      log: (event) => {
+        if (event.event === 'store.unavailable') state = event.reason
+      },
+    })
+  const around = (platform: ReturnType<typeof open>, storeFailure?: string) => {
+    // What can never be ready, such as a package that is missing, shows when the store is asked.
+    platform.ready().catch(() => {})
+    const world = { config, platform, certificate: lookAtCertificate, storeFailure, storeState: () => state }
+    return { world, close: platform.close }
+  }
+  try {
+    return around(open(config))
+  } catch (error) {
+    const failure = error instanceof Error ? error.message : 'The store cannot be opened.'
+    return around(open({ ...config, store: { type: 'memory' } }), failure)
+  }
+}
+
+async function checkProvider(world: World, provider: ProviderConfig): Promise<readonly Finding[]> {
+  const about = `provider ${provider.id}`
+  const { findings, metadata } = await discover(world, provider, about)
+  if (metadata === undefined || findings.some(({ severity }) => severity === 'problem')) {
+    return [...findings, ...(metadata ? await checkCertificatesOf(world, provider, metadata) : [])]
+  }
+  const patient = { provider, about, metadata }
+  const relyingParty = relyingPartyOf(world, provider)
+  const checks: Check[] = [
+    () => checkKeys(world, patient),
+    () => checkClient(patient, relyingParty),
+    () => checkSignIn(world, patient, relyingParty),
+    () => checkSignOut(world, patient, relyingParty),
+    async () => checkFeatures(world, patient),
+    async () => checkBackchannel(world, patient),
+    async () => checkVendor(world, patient),
+    () => checkCertificatesOf(world, provider, metadata),
+  ]
+  const parts = await Promise.all(checks.map((check) => bounded(about, check)))
+  return [...findings, ...parts.flat()]
+}
+
+/** The one that `serve` would use, with our patience: what it is refused, every user would be. */
+function relyingPartyOf({ config, platform }: World, provider: ProviderConfig) {
+  const { fetch, now } = platform
+  const refresh = { ...config.refresh, timeout: Math.min(config.refresh.timeout, patience) }
+  return createRelyingParty(
+    provider,
+    callbackPathOf(config.providers, provider),
+    { ...config, refresh },
+    {
+      fetch,
+      now,
+      log: () => {},
+      waitUntil: () => {},
+    },
+  )
+}
+
+function checkCertificatesOf(world: World, { id, issuer }: ProviderConfig, metadata: Metadata): Promise<Finding[]> {
+  const endpoints = ['authorization_endpoint', 'token_endpoint', 'jwks_uri']
+    .map((name) => endpointOf(metadata, name))
+    .filter((url) => url !== undefined)
+  return checkCertificates(world, `provider ${id}`, [issuer, ...endpoints])
+}
+
+/** What comes of a check in time. One that fails or takes too long is a finding itself. */
+async function bounded(about: string, check: Check): Promise<readonly Finding[]> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<readonly Finding[]>((resolve) => {
+    const unfinished = finding('check_unfinished', about, `A check took longer than ${longestCheck / 1_000} seconds.`)
+    timer = setTimeout(() => resolve([unfinished]), longestCheck)
+  })
+  const failed = () => [finding('check_unfinished', about, 'A check failed by a mistake of its own.')]
+  return Promise.race([check().catch(failed), late]).finally(() => clearTimeout(timer))
+}
+
+function reportOf(findings: readonly Finding[]): Report {
+  const count = (severity: Severity) => findings.filter((one) => one.severity === severity).length
+  const problems = count('problem')
+  return { ok: problems === 0, problems, warnings: count('warning'), findings }
+}

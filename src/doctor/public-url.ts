@@ -1,0 +1,45 @@
+// Whether publicUrl leads to coatcheck, as browsers and logout tokens need it.
+import { isLoopback } from '../config-values.ts'
+import { errorHeader } from '../wire.ts'
+import { type Finding, finding } from './findings.ts'
+import { askHead, failureOf, type Patient, type World } from './world.ts'
+
+const about = 'publicUrl'
+
+export const backchannelPath = '/auth/backchannel-logout'
+
+/** Sends a logout without a logout token, which coatcheck refuses in a way of its own. */
+export async function checkPublicUrl(world: World): Promise<Finding[]> {
+  const url = world.config.publicUrl + backchannelPath
+  let answer: Response
+  try {
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+    answer = await askHead(world, seenFromHere(url), { method: 'POST', headers, body: '' })
+  } catch (error) {
+    return [finding('public_url_unreachable', about, `${url}: ${failureOf(error)}.`)]
+  }
+  if (answer.headers.get(errorHeader) === 'bad_request') {
+    return [finding('public_url_ok', about, `${url} leads to coatcheck, seen from this machine.`)]
+  }
+  const isAway = [502, 503, 504].includes(answer.status)
+  const what = `${url} answers HTTP ${answer.status}, and not as coatcheck does.`
+  return [finding(isAway ? 'public_url_unreachable' : 'public_url_foreign', about, what)]
+}
+
+/** Browsers know that these names are loopback (RFC 6761, section 6.3); not every system does. */
+function seenFromHere(url: string): string {
+  return url.replace(/^(https?:\/\/)[^/:]+\.localhost(?=[:/])/, '$1localhost')
+}
+
+/** Whether the authorization server can say that a session is over. */
+export function checkBackchannel({ config }: World, { provider, metadata, about }: Patient): Finding[] {
+  if (metadata.backchannel_logout_supported !== true) {
+    return [finding('backchannel_logout_unsupported', about, 'The metadata announces no back-channel logout.')]
+  }
+  const isHere = isLoopback(new URL(config.publicUrl).hostname)
+  if (isHere && !isLoopback(new URL(provider.issuer).hostname)) {
+    return [finding('public_url_local', about, `Logout tokens are sent to ${config.publicUrl}, which is loopback.`)]
+  }
+  const what = `Back-channel logout is there: its URL for this client is ${config.publicUrl}${backchannelPath}.`
+  return [finding('backchannel_logout_ok', about, what)]
+}

@@ -1,0 +1,131 @@
+// A sign-in as far as it goes without a user: whether the authorization request, its redirect URI and its scopes are taken.
+
+import type { LoginTransaction } from '../oauth/authorization-request.ts'
+import { oauthErrorOf } from '../oauth/failures.ts'
+import type { RelyingParty } from '../oauth/relying-party.ts'
+import { randomText } from '../session/seal.ts'
+import { type Finding, finding } from './findings.ts'
+import { askHead, failureOf, type Patient, shown, type World } from './world.ts'
+
+/** Errors that say: not without asking the user (OpenID Connect Core, section 3.1.2.6). Just what a machine should be told. */
+const needsUser = new Set([
+  'login_required',
+  'interaction_required',
+  'consent_required',
+  'account_selection_required',
+  'access_denied',
+])
+
+/** A sign-in that nobody will finish. */
+export function transactionFor({ provider }: Patient): LoginTransaction {
+  const [state, nonce, codeVerifier] = [randomText(32), randomText(32), randomText(32)]
+  return { state, nonce, codeVerifier, provider: provider.id, moreScope: [] }
+}
+
+/**
+ * Asks with `prompt=none`: a server that takes the request then answers at the redirect URI itself that nobody is signed
+ * in, which proves more than a page would.
+ */
+export async function checkSignIn(world: World, patient: Patient, relyingParty: RelyingParty): Promise<Finding[]> {
+  const { provider, about } = patient
+  const redirectUri = world.config.publicUrl + relyingParty.callbackPath
+  const register = `Register ${redirectUri} as a redirect URI of client ${provider.clientId}, exactly so, and check \`clientId\`.`
+  let url: URL
+  try {
+    const asked = { ...provider.authorizationParams, prompt: 'none' }
+    url = await relyingParty.authorizationUrl(transactionFor(patient), asked)
+  } catch (error) {
+    const said = oauthErrorOf(error)
+    // Who may not push requests may not redeem codes either; that is told once, by the check of client authentication.
+    if (said === 'invalid_client' || said === undefined) return pushUnclear(patient, said)
+    const isScope = said === 'invalid_scope'
+    const change = isScope ? scopeAdvice(provider.scope) : register
+    return [finding('pushed_request_refused', about, `The pushed request is answered with ${said}.`, change)]
+  }
+  const endpoint = shown(url.href)
+  let answer: Response
+  try {
+    answer = await askHead(world, url.href, { headers: { accept: 'text/html' } })
+  } catch (error) {
+    return [finding('authorization_unreachable', about, `${endpoint}: ${failureOf(error)}.`)]
+  }
+  if (answer.status >= 500) {
+    return [finding('authorization_unreachable', about, `${endpoint} answers HTTP ${answer.status}.`)]
+  }
+  if (answer.status >= 400) {
+    return [finding('redirect_uri_refused', about, `${endpoint} answers HTTP ${answer.status}.`, register)]
+  }
+  const target = locationOf(answer, url)
+  if (target === undefined) {
+    const change = `If signing in ends on an error page there: ${register}`
+    return [finding('redirect_uri_unclear', about, `${endpoint} answers with a page.`, change)]
+  }
+  if (target.href.split(/[?#]/)[0] === redirectUri) return [accepted(patient, target, redirectUri)]
+  if (/\berror\b/i.test(target.pathname) || target.searchParams.has('error')) {
+    return [finding('redirect_uri_refused', about, `${endpoint} sends the browser to an error page.`, register)]
+  }
+  return [finding('redirect_uri_ok', about, `${endpoint} takes the request and goes on to ${shown(target.href)}.`)]
+}
+
+function accepted({ provider, about }: Patient, target: URL, redirectUri: string): Finding {
+  const error = target.searchParams.get('error')
+  if (error === null || needsUser.has(error)) {
+    return finding('redirect_uri_ok', about, `Answers come back to ${redirectUri}.`)
+  }
+  const said = /^[a-z_]{1,40}$/.test(error) ? error : 'an error'
+  const change =
+    said === 'invalid_scope'
+      ? scopeAdvice(provider.scope)
+      : 'Look up this error at the authorization server, and compare `authorizationParams`, `par`, `jar` and `profile` with the registration of the client.'
+  return finding('authorization_refused', about, `The authorization request is answered with ${said}.`, change)
+}
+
+function scopeAdvice(scope: string): string {
+  return `Allow the scopes "${scope}" for this client, or leave out of \`scope\` those that the server does not have.`
+}
+
+function pushUnclear({ about }: Patient, said: string | undefined): Finding[] {
+  if (said === 'invalid_client') return []
+  const what = 'A pushed request is not answered as it should be.'
+  return [finding('pushed_request_refused', about, what, 'Look into the log of the authorization server.')]
+}
+
+function locationOf(answer: Response, base: URL): URL | undefined {
+  const location = answer.headers.get('location')
+  return location !== null && URL.canParse(location, base.href) ? new URL(location, base) : undefined
+}
+
+/** Where a sign-out leads, as far as that goes without a session. */
+export async function checkSignOut(world: World, patient: Patient, relyingParty: RelyingParty): Promise<Finding[]> {
+  const { provider, about } = patient
+  const uri = `${world.config.publicUrl}/auth/logout/callback`
+  const register = `Register ${uri} as a post-logout redirect URI of client ${provider.clientId}, exactly so.`
+  const url = await relyingParty.endSessionUrl(undefined, randomText(32)).catch(() => undefined)
+  if (url === undefined) return [finding('end_session_missing', about, 'The metadata has no end_session_endpoint.')]
+  const endpoint = shown(url.href)
+  let answer: Response
+  try {
+    answer = await askHead(world, url.href, { headers: { accept: 'text/html' } })
+  } catch (error) {
+    const change = 'Make the end-session endpoint reachable.'
+    return [finding('post_logout_uri_refused', about, `${endpoint}: ${failureOf(error)}.`, change)]
+  }
+  const target = locationOf(answer, url)
+  if (target?.href.split(/[?#]/)[0] === uri)
+    return [finding('post_logout_uri_ok', about, `Sign-outs come back to ${uri}.`)]
+  const isError = target !== undefined && (/\berror\b/i.test(target.pathname) || target.searchParams.has('error'))
+  // Without a session and without a hint many servers ask or refuse; with a hint they may do otherwise.
+  if ((answer.status >= 400 || isError) && !provider.idTokenHint) {
+    const said = isError ? 'sends the browser to an error page' : `answers HTTP ${answer.status}`
+    return [
+      finding(
+        'post_logout_uri_refused',
+        about,
+        `${endpoint} ${said}.`,
+        `${register} If it is: set \`idTokenHint: true\`.`,
+      ),
+    ]
+  }
+  const what = `Whether sign-outs come back cannot be told without a session. ${register}`
+  return [finding('post_logout_uri_unclear', about, what)]
+}
