@@ -6,6 +6,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import * as z from 'zod'
 import { configSchema } from '../src/config.ts'
+import { findingKinds, type Kind } from '../src/doctor/kinds.ts'
 import { errorCodes } from '../src/errors.ts'
 import { levels } from '../src/observability.ts'
 import { reasons } from '../src/reasons.ts'
@@ -134,6 +135,32 @@ ${Object.entries(reasons)
   .join('\n')}
 `
 
+const doctor = `# What coatcheck doctor finds
+
+${notice}
+
+\`coatcheck doctor --config FILE\` does what \`check\` does, then looks at the live authorization servers, the store and the upstreams,
+all at once, and says what will not work and how to mend it. It signs nobody in: it sends an authorization request with
+\`prompt=none\`, a code and a refresh token that are deliberately wrong, a logout without a token to \`publicUrl\`, one harmless request
+without a token to each upstream, and uses the store with names that are forgotten after seconds. Its output holds no
+secret, token or code.
+
+It exits with 0 when there is no problem (warnings do not count), with 1 when there is one, and with 2 when the configuration has
+mistakes. For CI, \`--json\` prints \`{ "ok", "problems", "warnings", "findings": [{ "severity", "code", "about", "what", "why", "change" }] }\`, or
+\`{ "ok": false, "mistakes": [...] }\` for a configuration with mistakes. Codes are stable. What to set at the server of a known
+vendor: [providers/](providers/README.md).
+
+| severity | code | why it matters | what to change |
+|---|---|---|---|
+${Object.entries<Kind>(findingKinds)
+  .filter(([, { severity }]) => severity !== 'ok')
+  .map(
+    ([name, { severity, why = '', change = 'It says so where it finds it.' }]) =>
+      `| ${severity} | \`${name}\` | ${escaped(why)} | ${escaped(change)} |`,
+  )
+  .join('\n')}
+`
+
 /** Test files by the requirement that they mention in a title or a comment, in the order of their paths. */
 function testsByRequirement(folders: readonly string[]): Map<string, string[]> {
   const files = folders.flatMap((folder) =>
@@ -192,6 +219,7 @@ const requirementTable = requirementTables(requirements, testsByRequirement(['e2
 export const generated: Record<string, string> = {
   'schema/coatcheck.schema.json': `${JSON.stringify(jsonSchema, undefined, 2)}\n`,
   'docs/configuration.md': configuration,
+  'docs/doctor.md': doctor,
   'docs/errors.md': errors,
   'docs/events.md': events,
   'SECURITY.md': between('SECURITY.md', 'requirements', `\n${requirementTable}\n`),

@@ -1,5 +1,5 @@
-// `coatcheck doctor`: looks at the live authorization servers, stores and upstreams of a configuration, all at once, and
-// says what will not work, why that matters and what to change. It signs nobody in and writes nothing but throw-away keys.
+// The walk of `coatcheck doctor`: looks at the live authorization servers, stores and upstreams of a configuration, all at
+// once, and says what will not work, why, and what to change. It signs nobody in and writes nothing but throw-away keys.
 import type { Config, ProviderConfig } from './config.ts'
 import { checkCertificates, lookAtCertificate } from './doctor/certificate.ts'
 import { checkClient } from './doctor/client.ts'

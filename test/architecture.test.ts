@@ -57,7 +57,7 @@ describe('the source', () => {
     ['@hono/node-server', /^(node|node-exchange|node-platform|admin|upstream\/(undici|websocket))\.ts$/],
     [
       'node:',
-      /^(node|node-platform|node-exchange|node-upgrade|cli|config-file|admin|upstream\/(undici|websocket|upload|tls|http2(-connection)?)|stores\/sqlite(-file)?)\.ts$/,
+      /^(node|node-platform|node-exchange|node-upgrade|cli|config-file|admin|doctor\/certificate|upstream\/(undici|websocket|upload|tls|http2(-connection)?)|stores\/sqlite(-file)?)\.ts$/,
     ],
     ['cloudflare:', /^(worker|stores\/durable-object)\.ts$/],
   ])('names %s only where it belongs', (vendor, where) => {
@@ -79,7 +79,7 @@ describe('the source', () => {
     ).toEqual([])
     expect(
       loaded.filter((one) =>
-        /^(node|node-platform|node-exchange|node-fetch|node-upgrade|cli|config-file|admin)\.ts$|^upstream\/websocket(-relay)?\.ts$|undici|sqlite|redis/.test(
+        /^(node|node-platform|node-exchange|node-fetch|node-upgrade|cli|config-file|admin|doctor)\.ts$|^upstream\/websocket(-relay)?\.ts$|undici|sqlite|redis/.test(
           one,
         ),
       ),
@@ -89,6 +89,11 @@ describe('the source', () => {
   test('keeps everything but names and types out of what a browser loads', () => {
     expect([...closure('client.ts')]).toEqual(['client.ts', 'wire.ts'])
     expect([...closure('wire.ts')]).toEqual(['wire.ts'])
+  })
+
+  test('loads the doctor only for its own command', () => {
+    const loaded = ['cli.ts', 'node.ts', 'app.ts'].flatMap((file) => [...closure(file)])
+    expect(loaded.filter((one) => one.startsWith('doctor'))).toEqual([])
   })
 
   test('lets the library be loaded without Node', () => {

@@ -1,12 +1,13 @@
-import { readFileSync } from 'node:fs'
-import { expect, test } from 'vitest'
+import { readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
 import type { ConfigInput } from '../src/config.ts'
 import { readConfig } from '../src/config-reader.ts'
+import { findingKinds } from '../src/doctor/kinds.ts'
 import { createCoatcheck } from '../src/index.ts'
 import { selfSigned } from './support/certificate.ts'
 import { sessionKey } from './support/coatcheck.ts'
 
-const routesIn = (file: string) =>
+const jsonIn = (file: string) =>
   [...readFileSync(file, 'utf8').matchAll(/```json\n(.*?)```/gs)].map(([, json = '']) => JSON.parse(json))
 
 const configWith = (routes: ConfigInput['routes']): ConfigInput => ({
@@ -24,7 +25,7 @@ const configWith = (routes: ConfigInput['routes']): ConfigInput => ({
 })
 
 test('the routes of docs/ai-and-mcp.md can be copied', () => {
-  const routes = routesIn('docs/ai-and-mcp.md')
+  const routes = jsonIn('docs/ai-and-mcp.md')
   expect(routes.map(({ path }) => path)).toEqual(['/api/llm/chat', '/api/mcp'])
   const { config } = createCoatcheck(configWith(routes), { env: { OPENAI_API_KEY: 'sk-1' } })
   expect(config.routes[0]?.token).toMatchObject({ kind: 'static', value: 'sk-1', header: 'authorization' })
@@ -33,6 +34,32 @@ test('the routes of docs/ai-and-mcp.md can be copied', () => {
 test('the route of docs/upstreams.md can be copied', () => {
   const { cert, key } = selfSigned('localhost')
   const env = { ORDERS_CA: cert, ORDERS_CLIENT_CERT: cert, ORDERS_CLIENT_KEY: key }
-  const { routes } = readConfig(configWith(routesIn('docs/upstreams.md')), env)
+  const { routes } = readConfig(configWith(jsonIn('docs/upstreams.md')), env)
   expect(routes[0]?.tls).toEqual({ ca: cert, cert, key, serverName: 'orders.internal' })
+})
+
+describe('docs/providers', () => {
+  const pages = readdirSync('docs/providers').filter((file) => file !== 'README.md')
+  const textOf = (page: string) => readFileSync(`docs/providers/${page}`, 'utf8')
+
+  test.each(pages)('every configuration of %s can be copied', (page) => {
+    const documents = jsonIn(`docs/providers/${page}`)
+    expect(documents.length).toBeGreaterThan(0)
+    for (const document of documents) {
+      const { config } = createCoatcheck(document, { env: { COATCHECK_KEY: sessionKey(), CLIENT_SECRET: 'secret' } })
+      expect(config.providers[0]?.clientAuth).toMatchObject({ secret: 'secret' })
+    }
+  })
+
+  test.each(pages)('%s speaks of findings that there are', (page) => {
+    const [, table = ''] = textOf(page).split('## What `coatcheck doctor` says')
+    const named = [...table.matchAll(/^\| `(\w+)` \|/gm)].map(([, code = '']) => code)
+    expect(named.length).toBeGreaterThan(2)
+    expect(named.filter((code) => !Object.hasOwn(findingKinds, code))).toEqual([])
+  })
+
+  test('the list has every page', () => {
+    const list = readFileSync('docs/providers/README.md', 'utf8')
+    expect(pages.filter((page) => !list.includes(`](${page})`))).toEqual([])
+  })
 })

@@ -1,7 +1,7 @@
 // Whether the certificate of a server can be believed, and for how long still.
 import { connect } from 'node:tls'
 import { type Finding, finding } from './findings.ts'
-import { causeOf, failureOf, patience, type World } from './world.ts'
+import { causeOf, patience, type World } from './world.ts'
 
 /** What a server shows. @throws Error when there is no TLS to be had */
 export interface ShownCertificate {
@@ -38,15 +38,23 @@ export const lookAtCertificate: CertificateLook = (origin) =>
 /** @param about whose certificates these are; every origin once. */
 export async function checkCertificates(world: World, about: string, urls: readonly string[]): Promise<Finding[]> {
   const origins = new Set(urls.map((url) => new URL(url).origin).filter((origin) => origin.startsWith('https:')))
-  return Promise.all([...origins].map((origin) => checkOne(world, about, origin)))
+  const found = await Promise.all([...origins].map((origin) => checkOne(world, about, origin)))
+  return found.filter((one) => one !== undefined)
 }
 
-async function checkOne(world: World, about: string, origin: string): Promise<Finding> {
+/** Whether somebody answered, but not with a proper handshake. */
+function isTls(error: unknown): boolean {
+  return error instanceof Error && /^(ERR_SSL|ERR_TLS|EPROTO)/.test(String((error as Error & { code?: unknown }).code))
+}
+
+async function checkOne(world: World, about: string, origin: string): Promise<Finding | undefined> {
   let shown: ShownCertificate
   try {
     shown = await world.certificate(origin)
   } catch (error) {
-    return finding('certificate_invalid', about, `${origin} gives no TLS connection: ${failureOf(error)}.`)
+    // That nobody is there is for others to tell.
+    if (!isTls(error)) return undefined
+    return finding('certificate_invalid', about, `${origin} does not speak TLS as it should.`)
   }
   const { expiresAt, failure } = shown
   if (failure !== undefined) return finding('certificate_invalid', about, `${origin}: ${causeOf(failure)}.`)

@@ -6,10 +6,14 @@ import { exportJWK, exportPKCS8, generateKeyPair } from 'jose'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { ConfigInput } from '../../src/config.ts'
 import { readConfig } from '../../src/config-reader.ts'
+import { checkFeatures } from '../../src/doctor/features.ts'
+import { checkBackchannel } from '../../src/doctor/public-url.ts'
+import { checkVendor } from '../../src/doctor/vendor.ts'
+import type { Metadata } from '../../src/doctor/world.ts'
 import { examine, type Finding, type Report } from '../../src/doctor.ts'
 import { type AuthorizationServer, canary, startAuthorizationServer } from '../support/authorization-server.ts'
 import { selfSigned } from '../support/certificate.ts'
-import { startCoatcheck } from '../support/coatcheck.ts'
+import { sessionKey, startCoatcheck } from '../support/coatcheck.ts'
 import { coatcheck, fileWith } from '../support/command.ts'
 import { closeAfterTest, freePort } from '../support/http-server.ts'
 import { startRedis } from '../support/redis-server.ts'
@@ -402,6 +406,72 @@ describe('of what the server announces', () => {
   })
 })
 
+describe('of known products, whose servers are not at hand', () => {
+  /** What the checks that need no network say of a provider with this issuer. */
+  function advice(issuer: string, more: object = {}, announced: Metadata = {}): string[] {
+    const provider = { id: 'main', issuer, clientId: 'app', clientAuth: { method: 'client_secret_basic', secret: 'x' } }
+    const document = {
+      publicUrl: 'http://localhost:3000',
+      session: { keys: [sessionKey()] },
+      providers: [{ ...provider, ...more }],
+    }
+    const config = readConfig(document)
+    const [settings] = config.providers
+    if (!settings) throw new Error('no provider')
+    const world = { config } as Parameters<typeof checkVendor>[0]
+    const metadata = {
+      code_challenge_methods_supported: ['S256'],
+      revocation_endpoint: `${issuer}/revoke`,
+      ...announced,
+    }
+    const patient = { provider: settings, about: 'provider main', metadata }
+    const checks = [checkVendor, checkFeatures, checkBackchannel]
+    return checks
+      .flatMap((check) => check(world, patient))
+      .filter(({ severity }) => severity !== 'ok')
+      .map(({ code, what, change = '' }) => `${code}: ${what} ${change}`)
+      .filter((line) => !line.startsWith('backchannel_logout_unsupported'))
+  }
+
+  test('Auth0: names the audience and the hint', () => {
+    const issuer = 'https://tenant.eu.auth0.com/'
+    expect(advice(issuer)).toEqual([
+      expect.stringMatching(/^vendor_advice: .*no audience.*identifier of your API.*https:\/\//),
+      expect.stringMatching(/^id_token_hint_needed: /),
+    ])
+    expect(advice(issuer, { authorizationParams: { audience: 'x' }, idTokenHint: true })).toEqual([])
+  })
+
+  test('Entra ID: a tenant, and a scope of an API', () => {
+    expect(advice('https://login.microsoftonline.com/common/v2.0')).toEqual([
+      expect.stringMatching(/^vendor_advice: .*Name your tenant/),
+      expect.stringMatching(/^vendor_advice: .*api:\/\//),
+    ])
+    const tenant = 'https://login.microsoftonline.com/8eaef023-2b34-4da1-9baa-8bc8c9d6a490/v2.0'
+    expect(advice(tenant, { scope: 'openid api://orders/access' })).toEqual([
+      expect.stringContaining('offline_access_missing'),
+    ])
+    expect(advice(tenant, { scope: 'openid offline_access api://orders/access' })).toEqual([])
+  })
+
+  test('Google: consent for a refresh token; its missing scope is no matter', () => {
+    const scopes = { scopes_supported: ['openid', 'email', 'profile'] }
+    expect(advice('https://accounts.google.com', {}, scopes)).toEqual([expect.stringContaining('prompt=consent')])
+    const authorizationParams = { prompt: 'select_account consent' }
+    expect(advice('https://accounts.google.com', { authorizationParams }, scopes)).toEqual([])
+  })
+
+  test('ZITADEL: refresh tokens rotate, and processes must agree', () => {
+    expect(advice('https://acme.zitadel.cloud')).toEqual([expect.stringContaining('rotation_unshared')])
+  })
+
+  test('public_url_local: nobody elsewhere can send logout tokens to loopback', () => {
+    expect(advice('https://login.example.com/realms/main', {}, { backchannel_logout_supported: true })).toEqual([
+      expect.stringContaining('public_url_local'),
+    ])
+  })
+})
+
 describe('of a sign-out', () => {
   test('post_logout_uri_refused', async () => {
     const world = await healthy()
@@ -475,7 +545,7 @@ describe('of the store', () => {
     expect(found(result, 'client_auth_ok')).toBeDefined()
   })
 
-  test('Redis: works and leaves nothing behind; asks for a password; is away', async () => {
+  test('Redis: works, also a second time; asks for a password; is away', async () => {
     const { config } = await healthy()
     const redis = closeAfterTest(await startRedis())
     const at = (url: string) => report({ config: { ...config, store: { type: 'redis', url } } })
