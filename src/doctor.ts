@@ -109,7 +109,13 @@ async function checkProvider(world: World, provider: ProviderConfig): Promise<re
     () => checkCertificatesOf(world, provider, metadata),
   ]
   const parts = await Promise.all(checks.map((check) => bounded(about, check)))
-  return [...findings, ...parts.flat()]
+  return [...findings, ...withoutEchoes(parts.flat())]
+}
+
+/** A client that is not believed is not believed anywhere: one finding will do. */
+function withoutEchoes(findings: readonly Finding[]): readonly Finding[] {
+  const isUnknown = findings.some(({ code }) => code === 'client_auth_refused')
+  return isUnknown ? findings.filter(({ code }) => code !== 'pushed_request_refused') : findings
 }
 
 /** The one that `serve` would use, with our patience: what it is refused, every user would be. */

@@ -1,5 +1,6 @@
 // A sign-in as far as it goes without a user: whether the authorization request, its redirect URI and its scopes are taken.
 
+import { CoatcheckError } from '../errors.ts'
 import type { LoginTransaction } from '../oauth/authorization-request.ts'
 import { oauthErrorOf } from '../oauth/failures.ts'
 import type { RelyingParty } from '../oauth/relying-party.ts'
@@ -35,9 +36,12 @@ export async function checkSignIn(world: World, patient: Patient, relyingParty: 
     const asked = { ...provider.authorizationParams, prompt: 'none' }
     url = await relyingParty.authorizationUrl(transactionFor(patient), asked)
   } catch (error) {
-    const said = oauthErrorOf(error)
-    // Who may not push requests may not redeem codes either; that is told once, by the check of client authentication.
-    if (said === 'invalid_client' || said === undefined) return pushUnclear(patient, said)
+    const isRejected = error instanceof CoatcheckError && error.reason === 'client_rejected'
+    const said = oauthErrorOf(error) ?? (isRejected ? 'invalid_client' : undefined)
+    if (said === undefined) {
+      const what = 'A pushed request is not answered as it should be.'
+      return [finding('pushed_request_refused', about, what, 'Look into the log of the authorization server.')]
+    }
     const isScope = said === 'invalid_scope'
     const change = isScope ? scopeAdvice(provider.scope) : register
     return [finding('pushed_request_refused', about, `The pushed request is answered with ${said}.`, change)]
@@ -82,12 +86,6 @@ function accepted({ provider, about }: Patient, target: URL, redirectUri: string
 
 function scopeAdvice(scope: string): string {
   return `Allow the scopes "${scope}" for this client, or leave out of \`scope\` those that the server does not have.`
-}
-
-function pushUnclear({ about }: Patient, said: string | undefined): Finding[] {
-  if (said === 'invalid_client') return []
-  const what = 'A pushed request is not answered as it should be.'
-  return [finding('pushed_request_refused', about, what, 'Look into the log of the authorization server.')]
 }
 
 function locationOf(answer: Response, base: URL): URL | undefined {

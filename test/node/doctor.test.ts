@@ -11,6 +11,7 @@ import { checkBackchannel } from '../../src/doctor/public-url.ts'
 import { checkVendor } from '../../src/doctor/vendor.ts'
 import type { Metadata } from '../../src/doctor/world.ts'
 import { examine, type Finding, type Report } from '../../src/doctor.ts'
+import { startAuthorizationServer as startOidcProvider } from '../../web-demo/authorization-server.ts'
 import { type AuthorizationServer, canary, startAuthorizationServer } from '../support/authorization-server.ts'
 import { selfSigned } from '../support/certificate.ts'
 import { sessionKey, startCoatcheck } from '../support/coatcheck.ts'
@@ -291,6 +292,8 @@ describe('of a sign-in without a user', () => {
   test.each([
     ['invalid_redirect_uri', 'Register'],
     ['invalid_scope', 'Allow the scopes'],
+    ['unauthorized_client', 'Register'],
+    ['invalid_client', 'Register'],
     [`${canary}-text-of-its-own`, 'Look into the log'],
   ])('pushed_request_refused: %s', async (error, change) => {
     const world = await healthy()
@@ -403,6 +406,42 @@ describe('of what the server announces', () => {
     const result = await report({ config: withProvider(world, { scope: 'openid' }) })
     expect(result.findings.find(({ code }) => code === 'vendor_known')?.what).toContain('docs/providers/authentik.md')
     expect(codes(result)).toEqual(['offline_access_missing', 'rotation_unshared'])
+  })
+})
+
+describe('at an authorization server of other descent (oidc-provider)', () => {
+  test('tells right from wrong: secret, client, redirect URIs', async () => {
+    const publicUrl = `http://localhost:${await freePort()}`
+    const server = closeAfterTest(
+      await startOidcProvider({
+        port: 0,
+        clientId: 'app',
+        clientSecret: 'right',
+        appUrl: publicUrl,
+        redirectUris: [`${publicUrl}/auth/callback`],
+        postLogoutRedirectUris: [`${publicUrl}/auth/logout/callback`],
+      }),
+    )
+    const told = async (more: object, url = publicUrl) => {
+      const { issuer } = server
+      const clientAuth = { method: 'client_secret_basic' as const, secret: 'right' }
+      const provider = { id: 'main', issuer, clientId: 'app', clientAuth, allowInsecureRequests: true, ...more }
+      const config = { publicUrl: url, session: { keys: [sessionKey()] }, providers: [provider] }
+      return codes(await report({ config }), 'provider main')
+    }
+    expect(await told({})).toEqual(['backchannel_logout_unsupported'])
+    expect(await told({ clientAuth: { method: 'client_secret_basic', secret: 'wrong' } })).toContain(
+      'client_auth_refused',
+    )
+    expect(await told({ clientId: 'nobody' })).toEqual(
+      expect.arrayContaining(['client_auth_refused', 'post_logout_uri_refused']),
+    )
+    expect(await told({}, 'http://localhost:1')).toEqual(
+      expect.arrayContaining(['pushed_request_refused', 'post_logout_uri_refused']),
+    )
+    expect(await told({ par: false }, 'http://localhost:1')).toEqual(
+      expect.arrayContaining(['redirect_uri_refused', 'par_unused']),
+    )
   })
 })
 
