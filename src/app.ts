@@ -15,6 +15,7 @@ import { createSessionsEndpoints } from './endpoints/sessions.ts'
 import { CoatcheckError } from './errors.ts'
 import { createAnswerCookies } from './oauth/answer-cookies.ts'
 import { createApiTokens } from './oauth/api-tokens.ts'
+import { callbackPathOf } from './oauth/authorization-response.ts'
 import { createBreakers } from './oauth/breaker.ts'
 import { createCredentials } from './oauth/credentials.ts'
 import { createDpop } from './oauth/dpop.ts'
@@ -41,7 +42,7 @@ import { cameInsecurely, clientAddressOf } from './upstream/client-address.ts'
 import { rateLimit } from './upstream/rate-limit.ts'
 import { canonicalTarget, routeMatcher, webSockets } from './upstream/routes.ts'
 import { webPlatform } from './web-platform.ts'
-import { callbackPathOf, popupPath } from './wire.ts'
+import { popupPath } from './wire.ts'
 
 /** coatcheck as a Hono application: mount it with `app.route('/', coatcheck)`, or serve it alone. */
 export interface Coatcheck extends Hono {

@@ -1,6 +1,7 @@
 // The walk of `coatcheck doctor`: looks at the live authorization servers, stores and upstreams of a configuration, all at
 // once, and says what will not work, why, and what to change. It signs nobody in and writes nothing but throw-away keys.
-import type { Config, ProviderConfig } from './config.ts'
+import type { Config, ProviderConfig, RouteConfig } from './config.ts'
+import { ConfigError } from './config-reader.ts'
 import { checkCertificates, lookAtCertificate } from './doctor/certificate.ts'
 import { checkClient } from './doctor/client.ts'
 import { checkCookieSize } from './doctor/cookie-size.ts'
@@ -13,11 +14,12 @@ import { checkBackchannel, checkPublicUrl } from './doctor/public-url.ts'
 import { checkSignIn, checkSignOut } from './doctor/sign-in.ts'
 import { checkStore } from './doctor/store.ts'
 import { checkUpstream } from './doctor/upstream.ts'
+import { askUpstream } from './doctor/upstream-request.ts'
 import { checkVendor } from './doctor/vendor.ts'
 import { type Check, endpointOf, type Metadata, patience, type World } from './doctor/world.ts'
 import { nodePlatform } from './node-platform.ts'
+import { callbackPathOf } from './oauth/authorization-response.ts'
 import { createRelyingParty } from './oauth/relying-party.ts'
-import { callbackPathOf } from './wire.ts'
 
 export type { Finding, FindingCode } from './doctor/findings.ts'
 
@@ -35,7 +37,9 @@ const longestCheck = 30_000
 
 /**
  * Examines a configuration on Node, with the store and the network that `coatcheck serve` would have.
- * @param root folder that `store.path` is relative to. Never rejects because of what is found.
+ * Never rejects because of what is found.
+ * @param root folder that `store.path` is relative to
+ * @throws ConfigError for what Node does not have, and for certificates in the configuration that do not work
  */
 export async function examine(config: Config, root: string): Promise<Report> {
   const { world, close } = openWorld(config, root)
@@ -50,15 +54,10 @@ export async function examine(config: Config, root: string): Promise<Report> {
         () => checkProvider(world, provider),
       ]),
       ...config.routes.map((route): [string, Check] => [`route ${route.path}`, () => checkUpstream(world, route)]),
-      [
-        'routes',
-        () =>
-          checkCertificates(
-            world,
-            'routes',
-            config.routes.map(({ upstream }) => upstream.href),
-          ),
-      ],
+      ...config.routes.map((route): [string, Check] => [
+        `route ${route.path}`,
+        () => checkUpstreamCertificate(world, route),
+      ]),
     ]
     return reportOf((await Promise.all(checks.map(([about, check]) => bounded(about, check)))).flat())
   } finally {
@@ -79,12 +78,20 @@ function openWorld(config: Config, root: string): { world: World; close: () => P
   const around = (platform: ReturnType<typeof open>, storeFailure?: string) => {
     // What can never be ready, such as a package that is missing, shows when the store is asked.
     platform.ready().catch(() => {})
-    const world = { config, platform, certificate: lookAtCertificate, storeFailure, storeState: () => state }
+    const world = {
+      config,
+      platform,
+      certificate: lookAtCertificate,
+      askUpstream,
+      storeFailure,
+      storeState: () => state,
+    }
     return { world, close: platform.close }
   }
   try {
     return around(open(config))
   } catch (error) {
+    if (error instanceof ConfigError) throw error
     const failure = error instanceof Error ? error.message : 'The store cannot be opened.'
     return around(open({ ...config, store: { type: 'memory' } }), failure)
   }
@@ -100,16 +107,24 @@ async function checkProvider(world: World, provider: ProviderConfig): Promise<re
   const relyingParty = relyingPartyOf(world, provider)
   const checks: Check[] = [
     () => checkKeys(world, patient),
-    () => checkClient(patient, relyingParty),
-    () => checkSignIn(world, patient, relyingParty),
-    () => checkSignOut(world, patient, relyingParty),
     async () => checkFeatures(world, patient),
     async () => checkBackchannel(world, patient),
     async () => checkVendor(world, patient),
     () => checkCertificatesOf(world, provider, metadata),
   ]
+  const isUsable = await relyingParty.ready()
+  if (isUsable) {
+    checks.unshift(
+      () => checkClient(patient, relyingParty),
+      () => checkSignIn(world, patient, relyingParty),
+      () => checkSignOut(world, patient, relyingParty),
+    )
+  }
   const parts = await Promise.all(checks.map((check) => bounded(about, check)))
-  return [...findings, ...withoutEchoes(parts.flat())]
+  const found = withoutEchoes(parts.flat())
+  if (isUsable || found.some(({ severity }) => severity === 'problem')) return [...findings, ...found]
+  const refused = finding('metadata_refused', about, 'coatcheck does not accept this metadata.')
+  return [...findings, refused, ...found]
 }
 
 /** A client that is not believed is not believed anywhere: one finding will do. */
@@ -140,6 +155,12 @@ function checkCertificatesOf(world: World, { id, issuer }: ProviderConfig, metad
     .map((name) => endpointOf(metadata, name))
     .filter((url) => url !== undefined)
   return checkCertificates(world, `provider ${id}`, [issuer, ...endpoints])
+}
+
+/** Every upstream once, however many routes lead there; and as a route of its own where that has TLS of its own. */
+async function checkUpstreamCertificate(world: World, { path, upstream, tls }: RouteConfig): Promise<Finding[]> {
+  const isFirst = world.config.routes.find((one) => one.upstream.origin === upstream.origin && !one.tls)?.path === path
+  return tls || isFirst ? checkCertificates(world, `route ${path}`, [upstream.href], tls) : []
 }
 
 /** What comes of a check in time. One that fails or takes too long is a finding itself. */

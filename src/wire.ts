@@ -1,4 +1,4 @@
-// What crosses to the browser and is relied on there: header names, redirect URIs and JSON bodies.
+// What crosses to the browser and is relied on there: header names and JSON bodies.
 
 /** Names the error on every answer coatcheck makes itself. Upstream answers never carry it. */
 export const errorHeader = 'coatcheck-error'
@@ -11,14 +11,6 @@ export const loginChannel = 'coatcheck-login'
 
 /** Where such a window ends. */
 export const popupPath = '/auth/popup'
-
-/**
- * Path of a provider's redirect URI. Every one has its own, so that an answer says by its address which of them it claims
- * to come from (RFC 9700, section 4.4.2.2); the first has the plain one.
- */
-export function callbackPathOf(providers: readonly { readonly id: string }[], { id }: { readonly id: string }): string {
-  return providers[0]?.id === id ? '/auth/callback' : `/auth/callback/${id}`
-}
 
 /** Body of an error answer, `application/problem+json` (RFC 9457). */
 export interface Problem {

@@ -1,5 +1,7 @@
 // Whether the certificate of a server can be believed, and for how long still.
 import { connect } from 'node:tls'
+import type { UpstreamTls } from '../platform.ts'
+import { tlsOptionsOf } from '../upstream/tls.ts'
 import { type Finding, finding } from './findings.ts'
 import { causeOf, patience, type World } from './world.ts'
 
@@ -11,18 +13,20 @@ export interface ShownCertificate {
   readonly failure?: string | undefined
 }
 
-export type CertificateLook = (origin: string) => Promise<ShownCertificate>
+/** @param tls what a route sets for its upstream */
+export type CertificateLook = (origin: string, tls?: UpstreamTls) => Promise<ShownCertificate>
 
 /** Certificates that end sooner should have been renewed by whatever renews them. Milliseconds. */
 const soon = 14 * 86_400_000
 
 /** Shakes hands and says nothing more, so that also a certificate that is not believed can be looked at. */
-export const lookAtCertificate: CertificateLook = (origin) =>
+export const lookAtCertificate: CertificateLook = (origin, tls) =>
   new Promise((resolve, reject) => {
     const { hostname, port } = new URL(origin)
     const host = hostname.replace(/^\[|\]$/g, '')
     const isName = !/^[\d.]+$|:/.test(host)
-    const options = { host, port: Number(port || 443), rejectUnauthorized: false, ...(isName && { servername: host }) }
+    const named = isName ? { servername: host } : {}
+    const options = { host, port: Number(port || 443), ...named, ...tlsOptionsOf(tls), rejectUnauthorized: false }
     const socket = connect(options, () => {
       const expiresAt = Date.parse(socket.getPeerCertificate().valid_to)
       // Some failures are the code alone, others an error that has one; the types know of the latter only.
@@ -36,9 +40,14 @@ export const lookAtCertificate: CertificateLook = (origin) =>
   })
 
 /** @param about whose certificates these are; every origin once. */
-export async function checkCertificates(world: World, about: string, urls: readonly string[]): Promise<Finding[]> {
+export async function checkCertificates(
+  world: World,
+  about: string,
+  urls: readonly string[],
+  tls?: UpstreamTls,
+): Promise<Finding[]> {
   const origins = new Set(urls.map((url) => new URL(url).origin).filter((origin) => origin.startsWith('https:')))
-  const found = await Promise.all([...origins].map((origin) => checkOne(world, about, origin)))
+  const found = await Promise.all([...origins].map((origin) => checkOne(world, about, origin, tls)))
   return found.filter((one) => one !== undefined)
 }
 
@@ -47,10 +56,10 @@ function isTls(error: unknown): boolean {
   return error instanceof Error && /^(ERR_SSL|ERR_TLS|EPROTO)/.test(String((error as Error & { code?: unknown }).code))
 }
 
-async function checkOne(world: World, about: string, origin: string): Promise<Finding | undefined> {
+async function checkOne(world: World, about: string, origin: string, tls?: UpstreamTls): Promise<Finding | undefined> {
   let shown: ShownCertificate
   try {
-    shown = await world.certificate(origin)
+    shown = await world.certificate(origin, tls)
   } catch (error) {
     // That nobody is there is for others to tell.
     if (!isTls(error)) return undefined

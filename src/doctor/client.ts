@@ -52,15 +52,16 @@ function isUnknownClient({ reason, said }: Refusal): boolean {
   return reason === 'client_rejected' && said !== 'unauthorized_client'
 }
 
-function redeemCode(patient: Patient, relyingParty: RelyingParty): Promise<unknown> {
-  const transaction = transactionFor(patient)
+async function redeemCode(patient: Patient, relyingParty: RelyingParty): Promise<unknown> {
+  const transaction = await transactionFor(patient, relyingParty)
   const answer = { code: `doctor-${randomText(16)}`, state: transaction.state, iss: patient.provider.issuer }
   return relyingParty.finish(answer, transaction)
 }
 
-function redeemRefreshToken(relyingParty: RelyingParty): Promise<unknown> {
+async function redeemRefreshToken(relyingParty: RelyingParty): Promise<unknown> {
   const refreshToken = `doctor-${randomText(16)}`
-  const tokens: TokenSet = { accessToken: '', refreshToken, scope: '', expiresAt: 0, refreshAt: 0 }
+  const key = await relyingParty.bindingKey()
+  const tokens: TokenSet = { key, accessToken: '', refreshToken, scope: '', expiresAt: 0, refreshAt: 0 }
   return relyingParty.refresh({ subject: '', tokens })
 }
 

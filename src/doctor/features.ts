@@ -1,39 +1,81 @@
 // What the configuration asks of an authorization server, held against what that announces: PAR, PKCE, DPoP, iss, refresh.
 import type { Vendor } from '../oauth/providers.ts'
 import { vendorOf } from '../oauth/quirks.ts'
-import { type Finding, finding } from './findings.ts'
+import { requiresPushedRequests } from '../oauth/security-profile.ts'
+import { type Finding, type FindingCode, finding } from './findings.ts'
 import { endpointOf, listOf, named, type Patient, type World } from './world.ts'
 
 export function checkFeatures({ config }: World, patient: Patient): Finding[] {
   const { provider, metadata, about } = patient
   const found: Finding[] = []
-  const methods = listOf(metadata, 'token_endpoint_auth_methods_supported')
-  const method = provider.clientAuth.method
-  if (methods && !methods.includes(method)) {
-    found.push(finding('client_auth_unannounced', about, `${method} is not announced, but ${named(methods)}.`))
-  }
-  if (!listOf(metadata, 'code_challenge_methods_supported')?.includes('S256')) {
-    found.push(finding('pkce_unannounced', about, 'The metadata does not announce PKCE with S256.'))
-  }
-  const offersPar = endpointOf(metadata, 'pushed_authorization_request_endpoint') !== undefined
-  // Profiles that are not there yet, or ask for PAR themselves, read as what they are: text.
-  if ((provider.par === true || String(provider.profile) === 'fapi2') && !offersPar) {
-    found.push(finding('par_missing', about, 'The metadata has no pushed_authorization_request_endpoint.'))
-  }
-  if (provider.par === false && offersPar) {
-    found.push(finding('par_unused', about, 'The server takes pushed requests, and `par` is false.'))
-  }
-  if (provider.dpop && !listOf(metadata, 'dpop_signing_alg_values_supported')) {
-    found.push(finding('dpop_unsupported', about, 'The metadata announces no DPoP.'))
-  }
+  const ask = (code: FindingCode, what: string) => found.push(finding(code, about, what))
+  checkAuthentication(patient, ask)
+  checkRequests(patient, ask)
   const names = metadata.authorization_response_iss_parameter_supported === true
-  if (config.providers.length > 1 && !names) {
+  if (provider.profile === 'fapi2' && !names)
+    ask('iss_missing', 'The metadata announces no iss in authorization responses.')
+  else if (config.providers.length > 1 && !names) {
     found.push(finding('iss_unsupported', about, 'The metadata announces no iss in authorization responses.'))
   }
   if (endpointOf(metadata, 'revocation_endpoint') === undefined) {
     found.push(finding('revocation_missing', about, 'The metadata has no revocation_endpoint.'))
   }
   return [...found, ...checkRefresh(config, patient)]
+}
+
+type Tell = (code: FindingCode, what: string) => void
+
+function checkAuthentication({ provider, metadata }: Patient, tell: Tell): void {
+  const { clientAuth, keys } = provider
+  const methods = listOf(metadata, 'token_endpoint_auth_methods_supported')
+  if (methods && !methods.includes(clientAuth.method)) {
+    tell('client_auth_unannounced', `${clientAuth.method} is not announced, but ${named(methods)}.`)
+  }
+  if (clientAuth.method !== 'private_key_jwt') return
+  const algorithm = (clientAuth.key === undefined ? keys[0]?.alg : undefined) ?? clientAuth.alg
+  const algorithms = listOf(metadata, 'token_endpoint_auth_signing_alg_values_supported')
+  if (algorithms && !algorithms.includes(algorithm)) {
+    tell('client_auth_unannounced', `Signatures by ${algorithm} are not announced, but ${named(algorithms)}.`)
+  }
+}
+
+/** How authorization requests and their answers travel, and what tokens are bound to. */
+function checkRequests({ provider, metadata }: Patient, tell: Tell): void {
+  if (!listOf(metadata, 'code_challenge_methods_supported')?.includes('S256')) {
+    tell('pkce_unannounced', 'The metadata does not announce PKCE with S256.')
+  }
+  const offersPar = endpointOf(metadata, 'pushed_authorization_request_endpoint') !== undefined
+  if (requiresPushedRequests(provider) && !offersPar) {
+    tell('par_missing', 'The metadata has no pushed_authorization_request_endpoint.')
+  }
+  if (provider.par === false && offersPar) tell('par_unused', 'The server takes pushed requests, and `par` is false.')
+  if (provider.dpop && !listOf(metadata, 'dpop_signing_alg_values_supported')) {
+    tell('dpop_unsupported', 'The metadata announces no DPoP.')
+  }
+  const isBound = provider.dpop || metadata.tls_client_certificate_bound_access_tokens === true
+  if (provider.profile === 'fapi2' && !isBound) {
+    tell('tokens_unbound', 'The metadata announces no access tokens that are bound to a certificate.')
+  }
+  const hasKey =
+    provider.keys.length > 0 || ('key' in provider.clientAuth && provider.clientAuth.method === 'private_key_jwt')
+  if (metadata.require_signed_request_object === true && !hasKey) {
+    tell(
+      'request_object_required',
+      'The metadata asks for signed authorization requests, and there is no key to sign with.',
+    )
+  }
+  const modes = listOf(metadata, 'response_modes_supported')
+  if (provider.responseMode !== 'query' && modes && !modes.some((mode) => mode === 'jwt' || mode === 'query.jwt')) {
+    tell(
+      'signed_response_unsupported',
+      `\`responseMode\` is ${provider.responseMode}, and announced is ${named(modes)}.`,
+    )
+  }
+  const types = listOf(metadata, 'authorization_details_types_supported')
+  const missing = (provider.authorizationDetails ?? []).map(({ type }) => type).filter((type) => !types?.includes(type))
+  if (missing.length > 0) {
+    tell('authorization_details_unsupported', `Not announced is authorization_details of type ${named(missing)}.`)
+  }
 }
 
 /** Whether refresh tokens will come, and whether they change with use. */

@@ -1,5 +1,5 @@
 // The keys of an authorization server, held against the algorithms it announces and those that are believed here.
-import { acceptable } from '../oauth/id-token.ts'
+import { acceptableAlgorithms } from '../oauth/security-profile.ts'
 import { type Finding, finding } from './findings.ts'
 import { ask, endpointOf, failureOf, listOf, named, type Patient, shown, type World } from './world.ts'
 
@@ -15,10 +15,10 @@ const keyTypes: readonly (readonly [algorithm: RegExp, type: string, curve?: Reg
   [/^ML-DSA-/, 'AKP'],
 ]
 
-export async function checkKeys(world: World, { metadata, about }: Patient): Promise<Finding[]> {
+export async function checkKeys(world: World, { provider, metadata, about }: Patient): Promise<Finding[]> {
   // What is not announced is RS256 (OpenID Connect Core, section 15.1).
   const announced = listOf(metadata, 'id_token_signing_alg_values_supported') ?? ['RS256']
-  const algorithms = announced.filter((algorithm) => acceptable.has(algorithm))
+  const algorithms = announced.filter((algorithm) => acceptableAlgorithms(provider).has(algorithm))
   if (algorithms.length === 0) {
     return [finding('algorithm_unsupported', about, `ID tokens are signed with ${named(announced)} only.`)]
   }

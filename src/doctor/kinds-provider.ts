@@ -28,6 +28,11 @@ export const providerKinds = {
     why: 'Sign-in needs authorization_endpoint, token_endpoint and jwks_uri.',
     change: 'Turn on the code flow and discovery at the authorization server.',
   },
+  metadata_refused: {
+    severity: 'problem',
+    why: 'Nobody can sign in.',
+    change: 'Look for `provider.unavailable` in the log of `coatcheck serve`, whose reason says more.',
+  },
   endpoint_insecure: {
     severity: 'problem',
     why: 'Codes, tokens and the client secret would cross the network in the clear; coatcheck refuses such metadata.',
@@ -171,6 +176,31 @@ export const providerKinds = {
     severity: 'problem',
     why: 'The configuration asks for tokens bound to a key (RFC 9449), and the server does not announce them.',
     change: 'Turn DPoP on at the authorization server, or leave `dpop` out.',
+  },
+  tokens_unbound: {
+    severity: 'problem',
+    why: 'FAPI 2.0 asks for tokens that nobody else can use: bound to a key or to a certificate.',
+    change: 'Turn on certificate-bound access tokens at the authorization server, or set `dpop: true`.',
+  },
+  request_object_required: {
+    severity: 'problem',
+    why: 'Every unsigned authorization request is refused: nobody can sign in.',
+    change: 'Set `keys`, and register /auth/jwks.json as the jwks_uri of this client.',
+  },
+  signed_response_unsupported: {
+    severity: 'problem',
+    why: 'coatcheck refuses an answer that should be signed and is not.',
+    change: 'Turn JARM on at the authorization server, or leave `responseMode` out.',
+  },
+  authorization_details_unsupported: {
+    severity: 'warning',
+    why: 'A server need not take rights that it does not announce (RFC 9396, section 10).',
+    change: 'Compare the types in `authorizationDetails` with those that the server has.',
+  },
+  iss_missing: {
+    severity: 'problem',
+    why: 'FAPI 2.0 asks every answer to say whose it is (RFC 9207); one that does not is refused.',
+    change: 'Turn on the iss parameter in authorization responses at the authorization server.',
   },
   iss_unsupported: {
     severity: 'warning',

@@ -4,6 +4,7 @@ import { CoatcheckError } from '../errors.ts'
 import type { LoginTransaction } from '../oauth/authorization-request.ts'
 import { oauthErrorOf } from '../oauth/failures.ts'
 import type { RelyingParty } from '../oauth/relying-party.ts'
+import type { Reason } from '../reasons.ts'
 import { randomText } from '../session/seal.ts'
 import { type Finding, finding } from './findings.ts'
 import { askHead, failureOf, type Patient, shown, type World } from './world.ts'
@@ -17,10 +18,13 @@ const needsUser = new Set([
   'access_denied',
 ])
 
+/** Reasons for which coatcheck itself sends no authorization request. */
+const unasked = new Set<Reason>(['metadata_incomplete', 'request_object_required'])
+
 /** A sign-in that nobody will finish. */
-export function transactionFor({ provider }: Patient): LoginTransaction {
+export async function transactionFor({ provider }: Patient, relyingParty: RelyingParty): Promise<LoginTransaction> {
   const [state, nonce, codeVerifier] = [randomText(32), randomText(32), randomText(32)]
-  return { state, nonce, codeVerifier, provider: provider.id, moreScope: [] }
+  return { state, nonce, codeVerifier, provider: provider.id, moreScope: [], key: await relyingParty.bindingKey() }
 }
 
 /**
@@ -34,8 +38,10 @@ export async function checkSignIn(world: World, patient: Patient, relyingParty: 
   let url: URL
   try {
     const asked = { ...provider.authorizationParams, prompt: 'none' }
-    url = await relyingParty.authorizationUrl(transactionFor(patient), asked)
+    url = await relyingParty.authorizationUrl(await transactionFor(patient, relyingParty), asked)
   } catch (error) {
+    // Nothing was asked: what is missing is told by what the server announces.
+    if (error instanceof CoatcheckError && unasked.has(error.reason)) return []
     const isRejected = error instanceof CoatcheckError && error.reason === 'client_rejected'
     const said = oauthErrorOf(error) ?? (isRejected ? 'invalid_client' : undefined)
     if (said === undefined) {
@@ -64,15 +70,24 @@ export async function checkSignIn(world: World, patient: Patient, relyingParty: 
     const change = `If signing in ends on an error page there: ${register}`
     return [finding('redirect_uri_unclear', about, `${endpoint} answers with a page.`, change)]
   }
-  if (target.href.split(/[?#]/)[0] === redirectUri) return [accepted(patient, target, redirectUri)]
+  if (target.href.split(/[?#]/)[0] === redirectUri) return [await accepted(patient, relyingParty, target)]
   if (/\berror\b/i.test(target.pathname) || target.searchParams.has('error')) {
     return [finding('redirect_uri_refused', about, `${endpoint} sends the browser to an error page.`, register)]
   }
   return [finding('redirect_uri_ok', about, `${endpoint} takes the request and goes on to ${shown(target.href)}.`)]
 }
 
-function accepted({ provider, about }: Patient, target: URL, redirectUri: string): Finding {
-  const error = target.searchParams.get('error')
+async function accepted({ provider, about }: Patient, relyingParty: RelyingParty, target: URL): Promise<Finding> {
+  const redirectUri = target.origin + target.pathname
+  const answer = Object.fromEntries(target.searchParams)
+  const { response } = answer
+  // Signed, it says the same inside. One that cannot be believed is what a sign-in would fail with.
+  const opened = await relyingParty.open(response === undefined ? answer : { response }).catch(() => undefined)
+  if (opened === undefined) {
+    const change = 'Compare `responseMode` with the registration of the client.'
+    return finding('authorization_refused', about, 'The answer is not signed as the configuration asks for.', change)
+  }
+  const error = opened.error ?? null
   if (error === null || needsUser.has(error)) {
     return finding('redirect_uri_ok', about, `Answers come back to ${redirectUri}.`)
   }

@@ -4,6 +4,7 @@ import { authorizationServerFetch } from '../oauth/authorization-server-fetch.ts
 import type { FetchInit, Platform } from '../platform.ts'
 import type { CertificateLook } from './certificate.ts'
 import type { Finding } from './findings.ts'
+import type { AskUpstream } from './upstream-request.ts'
 
 /** Longest wait for one answer. Milliseconds. */
 export const patience = 5_000
@@ -13,6 +14,7 @@ export interface World {
   readonly platform: Pick<Platform, 'fetch' | 'now' | 'store'>
   /** Looks at the certificate of an https origin. */
   readonly certificate: CertificateLook
+  readonly askUpstream: AskUpstream
   /** Why the configured store could not even be opened, in our own words. */
   readonly storeFailure?: string | undefined
   /** What the store says of itself when it is away: `store_unreachable`, `store_refused`. */

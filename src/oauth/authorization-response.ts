@@ -15,6 +15,14 @@ const parameters = ['state', 'code', 'iss', 'error', 'error_description'] as con
  */
 export type AuthorizationResponse = Partial<Record<(typeof parameters)[number] | 'response', string>>
 
+/**
+ * Path of a provider's redirect URI. Every one has its own, so that an answer says by its address which of them it claims
+ * to come from (RFC 9700, section 4.4.2.2); the first has the plain one.
+ */
+export function callbackPathOf(providers: readonly { readonly id: string }[], { id }: { readonly id: string }): string {
+  return providers[0]?.id === id ? '/auth/callback' : `/auth/callback/${id}`
+}
+
 /** The state it names, believed or not: that only says which sign-in it claims to belong to. */
 export function claimedState({ state, response }: AuthorizationResponse): string | undefined {
   if (state !== undefined || response === undefined) return state

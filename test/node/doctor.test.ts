@@ -1,4 +1,5 @@
 // `coatcheck doctor`: one world in which all is well, and one finding for each way in which it can be made wrong.
+import { generateKeyPairSync } from 'node:crypto'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { dirname } from 'node:path'
@@ -129,6 +130,15 @@ describe('in a world that is well', () => {
     const text = JSON.stringify(await report(world))
     expect(text).not.toContain(canary)
     expect(text).not.toContain(String(world.config.session.keys[0]).slice(2))
+  })
+
+  test('opens signed answers, and proves keys with the nonce that the server gives', async () => {
+    const world = await healthy()
+    saying(world.as, { dpop_signing_alg_values_supported: ['ES256'], response_modes_supported: ['query', 'jwt'] })
+    world.as.behaviour.dpop = { nonce: 'nonce-1' }
+    const result = await report({ config: withProvider(world, { dpop: true, responseMode: 'jwt' }) })
+    expect(codes(result)).toEqual([])
+    expect(found(result, 'redirect_uri_ok')?.what).toBe(`Answers come back to ${world.config.publicUrl}/auth/callback.`)
   })
 
   test('pushes the request where the server takes pushed requests', async () => {
@@ -445,12 +455,17 @@ describe('at an authorization server of other descent (oidc-provider)', () => {
   })
 })
 
-describe('of known products, whose servers are not at hand', () => {
+describe('of servers that are not at hand', () => {
   /** What the checks that need no network say of a provider with this issuer. */
-  function advice(issuer: string, more: object = {}, announced: Metadata = {}): string[] {
+  function advice(
+    issuer: string,
+    more: object = {},
+    announced: Metadata = {},
+    publicUrl = 'http://localhost:3000',
+  ): string[] {
     const provider = { id: 'main', issuer, clientId: 'app', clientAuth: { method: 'client_secret_basic', secret: 'x' } }
     const document = {
-      publicUrl: 'http://localhost:3000',
+      publicUrl,
       session: { keys: [sessionKey()] },
       providers: [{ ...provider, ...more }],
     }
@@ -471,6 +486,33 @@ describe('of known products, whose servers are not at hand', () => {
       .map(({ code, what, change = '' }) => `${code}: ${what} ${change}`)
       .filter((line) => !line.startsWith('backchannel_logout_unsupported'))
   }
+
+  test('fapi2: everything it asks of the server', () => {
+    const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' })
+    const clientAuth = { method: 'private_key_jwt', key, alg: 'ES256' }
+    const fapi2 = { profile: 'fapi2', dpop: true, clientAuth }
+    const told = (announced: Metadata) =>
+      advice('https://login.example.com', fapi2, announced, 'https://app.example.com').map((line) => line.split(':')[0])
+    expect(told({})).toEqual(['par_missing', 'dpop_unsupported', 'iss_missing'])
+    const all = {
+      pushed_authorization_request_endpoint: 'https://login.example.com/par',
+      dpop_signing_alg_values_supported: ['ES256'],
+      authorization_response_iss_parameter_supported: true,
+    }
+    expect(told(all)).toEqual([])
+    expect(told({ ...all, token_endpoint_auth_signing_alg_values_supported: ['PS256'] })).toEqual([
+      'client_auth_unannounced',
+    ])
+  })
+
+  test.each([
+    ['request_object_required', {}, { require_signed_request_object: true }],
+    ['signed_response_unsupported', { responseMode: 'jwt' }, { response_modes_supported: ['query'] }],
+    ['authorization_details_unsupported', { authorizationDetails: [{ type: 'payment' }] }, {}],
+    ['dpop_unsupported', { dpop: true }, {}],
+  ])('%s', (code, settings, announced) => {
+    expect(advice('https://login.example.com', settings, announced)).toEqual([expect.stringContaining(`${code}: `)])
+  })
 
   test('Auth0: names the audience and the hint', () => {
     const issuer = 'https://tenant.eu.auth0.com/'
@@ -676,6 +718,14 @@ describe('of certificates', () => {
   test('certificate_expiring: within two weeks', async () => {
     expect(codes(await doctor(3, true))).toEqual(['certificate_expiring'])
     expect(found(await doctor(60, true), 'certificate_ok')).toBeDefined()
+  })
+
+  test('believes the authority that the route names', async () => {
+    const { url, cert } = await tlsUpstream(60)
+    const tls = { ca: cert }
+    const { config } = await healthy(() => ({ routes: [{ path: '/api', upstream: url, token: 'user', tls }] }))
+    const result = await report({ config })
+    expect([codes(result), found(result, 'certificate_ok')?.about]).toEqual([[], 'route /api'])
   })
 
   test('certificate_invalid: expired, or from nobody known', async () => {
