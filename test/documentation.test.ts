@@ -8,7 +8,7 @@ import { createCoatcheck } from '../src/index.ts'
 import { selfSigned } from './support/certificate.ts'
 import { sessionKey } from './support/coatcheck.ts'
 
-const routesIn = (file: string) =>
+const jsonIn = (file: string) =>
   [...readFileSync(file, 'utf8').matchAll(/```json\n(.*?)```/gs)].map(([, json = '']) => JSON.parse(json))
 
 const configWith = (routes: ConfigInput['routes']): ConfigInput => ({
@@ -26,7 +26,7 @@ const configWith = (routes: ConfigInput['routes']): ConfigInput => ({
 })
 
 test('the routes of docs/ai-and-mcp.md can be copied', () => {
-  const routes = routesIn('docs/ai-and-mcp.md')
+  const routes = jsonIn('docs/ai-and-mcp.md')
   expect(routes.map(({ path }) => path)).toEqual(['/api/llm/chat', '/api/mcp'])
   const { config } = createCoatcheck(configWith(routes), { env: { OPENAI_API_KEY: 'sk-1' } })
   expect(config.routes[0]?.token).toMatchObject({ kind: 'static', value: 'sk-1', header: 'authorization' })
@@ -35,7 +35,7 @@ test('the routes of docs/ai-and-mcp.md can be copied', () => {
 test('the route of docs/upstreams.md can be copied', () => {
   const { cert, key } = selfSigned('localhost')
   const env = { ORDERS_CA: cert, ORDERS_CLIENT_CERT: cert, ORDERS_CLIENT_KEY: key }
-  const { routes } = readConfig(configWith(routesIn('docs/upstreams.md')), env)
+  const { routes } = readConfig(configWith(jsonIn('docs/upstreams.md')), env)
   expect(routes[0]?.tls).toEqual({ ca: cert, cert, key, serverName: 'orders.internal' })
 })
 
@@ -44,7 +44,7 @@ describe('docs/providers', () => {
   const textOf = (page: string) => readFileSync(`docs/providers/${page}`, 'utf8')
 
   test.each(pages)('every configuration of %s can be copied', (page) => {
-    const documents = [...textOf(page).matchAll(/```json\n(.*?)```/gs)].map(([, json = '']) => JSON.parse(json))
+    const documents = jsonIn(`docs/providers/${page}`)
     expect(documents.length).toBeGreaterThan(0)
     for (const document of documents) {
       const { config } = createCoatcheck(document, { env: { COATCHECK_KEY: sessionKey(), CLIENT_SECRET: 'secret' } })
