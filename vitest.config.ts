@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config'
 
 /** Black-box suites: the same files, over sockets, against Node and against real workerd. */
-const overSockets = ['conformance', 'runtime', 'security'].map((folder) => `test/${folder}/**/*.test.ts`)
+const overSockets = ['conformance', 'integration', 'runtime', 'security'].map((folder) => `test/${folder}/**/*.test.ts`)
 /** In these folders, tests that only make sense on Node: raw bytes on the socket, a clock that is moved by hand. */
 const nodeOnly = '**/*.node.test.ts'
 
