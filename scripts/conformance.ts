@@ -2,8 +2,6 @@
 // expects. What coatcheck does is the title of the module's test in test/conformance; `npm run generate` makes
 // docs/conformance.md of both.
 import { readdirSync, readFileSync } from 'node:fs'
-import * as z from 'zod'
-import { configSchema } from '../src/config.ts'
 
 export interface Module {
   /** What the suite's authorization server does. */
@@ -18,8 +16,6 @@ export interface Module {
 
 /** What modules wait for, each with a look whether it has come. */
 const features = {
-  JARM: () => /JARM/i.test(settings()),
-  'TLS client authentication': () => accepts({ clientAuth: { method: 'tls_client_auth' } }, 'clientAuth.method'),
   'front-channel logout': () => endpoints().some((file) => file.includes('front')),
 } satisfies Record<string, () => boolean>
 
@@ -139,7 +135,6 @@ const optional: Record<string, Module> = {
   'oidcc-client-test-mtls-endpoint-aliases': {
     server: 'Has other endpoints for clients with certificates',
     expected: 'Uses these',
-    waitsFor: 'TLS client authentication',
   },
   'oidcc-client-test-request-uri-signed-rs256': {
     server: 'Fetches the request object from the client',
@@ -254,7 +249,7 @@ const otherLogout: Record<string, Module> = {
 const fapi = 'fapi2-security-profile-final-client-test-'
 const jarm = (name: string, server: string): [string, Module] => [
   `${fapi}ensure-jarm-${name}`,
-  { server, expected: 'Rejects the authorization response; redeems no code', waitsFor: 'JARM' },
+  { server, expected: 'Rejects the authorization response; redeems no code' },
 ]
 
 const fapi2: Record<string, Module> = {
@@ -269,7 +264,6 @@ const fapi2: Record<string, Module> = {
   [`${fapi}happy-path-no-mtls-endpoint-aliases`]: {
     server: 'Has no endpoints of their own for clients with certificates',
     expected: 'Shows its certificate at the usual ones',
-    waitsFor: 'TLS client authentication',
   },
   [`${fapi}discovery-issuer-mismatch`]: {
     server: 'Metadata with another `issuer`',
@@ -428,22 +422,6 @@ export function conformanceTables(
         `## ${title}\n\n| module | the authorization server | the suite expects | coatcheck |\n|---|---|---|---|\n${Object.entries(modules).map(row).join('\n')}\n`,
     )
     .join('\n')
-}
-
-/** Whether a provider may have these settings, as far as the one at `path` goes. */
-function accepts(settings: object, path: string): boolean {
-  const provider = { id: 'main', issuer: 'https://as.example', clientId: 'app', ...settings }
-  const { error } = configSchema.shape.providers.safeParse([provider])
-  const mistakes = error?.issues.flatMap((issue) => {
-    const at = issue.path.slice(1)
-    return issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...at, key].join('.')) : [at.join('.')]
-  })
-  return mistakes?.includes(path) !== true
-}
-
-/** Names and descriptions of all settings. */
-function settings(): string {
-  return JSON.stringify(z.toJSONSchema(configSchema, { io: 'input' }))
 }
 
 function endpoints(): string[] {

@@ -58,14 +58,19 @@ describe('the table of conformance modules', () => {
 
   test('gives the reason where there is no test', () => {
     expect(conformanceTables(plan({ 'oidcc-old': { leftOut: 'Gone' } }), none)).toContain('| – Gone |')
-    expect(conformanceTables(plan({ 'oidcc-new': { waitsFor: 'JARM' } }), none, () => false)).toContain(
-      'waits for JARM',
+    expect(conformanceTables(plan({ 'oidcc-new': { waitsFor: 'front-channel logout' } }), none, () => false)).toContain(
+      'waits for front-channel logout',
     )
   })
 
   test.each<[string, Record<string, object>, typeof outcomes, RegExp]>([
     ['has neither a test nor a reason', { 'oidcc-lie': {} }, none, /oidcc-lie has no test$/],
-    ['waits for what has come', { 'oidcc-new': { waitsFor: 'JARM' } }, none, /oidcc-new has no test, although/],
+    [
+      'waits for what has come',
+      { 'oidcc-new': { waitsFor: 'front-channel logout' } },
+      none,
+      /oidcc-new has no test, although/,
+    ],
     ['has a test and an excuse', { 'oidcc-lie': { leftOut: 'Gone' } }, outcomes, /oidcc-lie has a test/],
     ['is only known to a test', {}, outcomes, /oidcc-lie is not in/],
   ])('is not made while a module %s', (_, modules, tests, mistake) => {
