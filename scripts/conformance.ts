@@ -232,12 +232,10 @@ const otherLogout: Record<string, Module> = {
   'oidcc-client-test-rp-frontchannel-rpinitlogout': {
     server: 'Loads the front-channel logout address in a frame after an RP-initiated logout',
     expected: 'Ends the session of `iss` and `sid`',
-    waitsFor: 'front-channel logout',
   },
   'oidcc-client-test-rp-frontchannel-opinitlogout': {
     server: 'Loads the front-channel logout address in a frame',
     expected: 'Ends the session of `iss` and `sid`',
-    waitsFor: 'front-channel logout',
   },
   'oidcc-client-test-session-management': {
     server: 'Tells the state of its session by postMessage',

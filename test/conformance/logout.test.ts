@@ -1,11 +1,12 @@
 // The conformance suite's modules for logout: started here, and told by the authorization server behind the browser's back.
 import { describe, expect, test } from 'vitest'
 import type { Browser, BrowserResponse } from '../support/browser.ts'
+import { providerFor } from '../support/coatcheck.ts'
 import { faultWorld } from '../support/fault-world.ts'
 import { hs256, jwt, readJwt, unsigned } from '../support/forge.ts'
 import { expectNoCanary, expectSignedOut } from '../support/oracles.ts'
 
-const world = faultWorld()
+const world = faultWorld(({ as }) => ({ providers: [{ ...providerFor(as), frontchannelLogout: true }] }))
 
 /** Signs out here; gives where the browser is sent. */
 async function signOut(browser: Browser): Promise<URL> {
@@ -145,5 +146,40 @@ describe('oidcc-client-rp-initiated-logout-rp-basic', () => {
     await comesBack(browser, new URLSearchParams())
     await leavesSessionAlone(new URLSearchParams())
     await expect.poll(confirmed).toEqual([false, false])
+  })
+})
+
+describe('front-channel logout', () => {
+  async function framed(query: Record<string, string>): Promise<BrowserResponse> {
+    return world.browser().send(`/auth/frontchannel-logout?${new URLSearchParams(query)}`, {
+      headers: { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'iframe' },
+    })
+  }
+
+  /** Switched on, with one session; gives that and its name at the authorization server. */
+  async function session(): Promise<{ browser: Browser; query: Record<string, string> }> {
+    let named = ''
+    world.as.behaviour.idToken = ({ sid }) => {
+      named = String(sid)
+    }
+    const browser = world.browser()
+    await browser.signIn()
+    return { browser, query: { iss: world.as.issuer, sid: named } }
+  }
+
+  test('oidcc-client-test-rp-frontchannel-opinitlogout: ends the session of `iss` and `sid`', async () => {
+    const { browser, query } = await session()
+    const answer = await framed(query)
+    expect(answer.status).toBe(200)
+    expect((await browser.fetch('/api/orders')).status).toBe(401)
+    expectNoCanary(world, browser)
+  })
+
+  test('oidcc-client-test-rp-frontchannel-rpinitlogout: answers 200 when the session is over already', async () => {
+    const { browser, query } = await session()
+    await signOut(browser)
+    const answer = await framed(query)
+    expect(answer.status).toBe(200)
+    await expectSignedOut(browser, answer)
   })
 })
