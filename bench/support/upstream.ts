@@ -1,5 +1,5 @@
 // The API behind every contestant: an nginx that answers 1 KB of JSON, tells which headers came, and counts.
-import { mkdir, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { get } from './browser.ts'
 import { freePort, type StartedProcess, startServer } from './processes.ts'
@@ -11,6 +11,9 @@ export interface Upstream {
   /** How many requests it answered so far, this question not among them. */
   answered(): Promise<number>
 }
+
+/** Bytes of the large answer at `/big`. */
+export const bigBytes = 268_435_456
 
 /** 1,023 bytes, like an ordinary small answer of an API. */
 const data = JSON.stringify({
@@ -29,6 +32,11 @@ const padded = data.replace(/]}$/, `],"note":"${'.'.repeat(1_023 - data.length -
 export async function startUpstream(dir: string): Promise<Upstream> {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
+  const big = join(dir, 'big')
+  await writeFile(big, '')
+  await truncate(big, bigBytes)
+  // The workers of nginx are nobody.
+  await chmod(dir, 0o711)
   await startNginx(
     join(dir, 'upstream'),
     port,
@@ -36,6 +44,7 @@ export async function startUpstream(dir: string): Promise<Upstream> {
       listen 127.0.0.1:${port} backlog=1024;
       location = /data { default_type application/json; return 200 '${padded}'; }
       location = /headers { default_type text/plain; return 200 "$http_authorization\\n$http_cookie\\n"; }
+      location = /big { default_type application/octet-stream; alias ${big}; }
       location = /count { stub_status; }
     }`,
   )
