@@ -24,10 +24,7 @@ export async function checkStore({ config, platform, storeFailure, storeState }:
     if (broken !== undefined)
       return [finding('store_not_atomic', about, `The ${type} store breaks its word: ${broken}.`)]
     const note = type === 'memory' ? ', for one process alone' : ''
-    // Now that it is connected and nothing else is under way.
-    const began = performance.now()
-    await store.healthy()
-    const roundTrip = performance.now() - began
+    const roundTrip = await fastestCall(store)
     const found = [finding('store_ok', about, `The ${type} store works and is atomic${note}.`)]
     if (roundTrip > slow) found.push(finding('store_slow', about, `One call took ${Math.round(roundTrip)} ms.`))
     return found
@@ -36,6 +33,17 @@ export async function checkStore({ config, platform, storeFailure, storeState }:
     const what = `The ${type} store ${isRefused ? 'does not take our credentials' : 'does not answer'}.`
     return [finding('store_unreachable', about, what)]
   }
+}
+
+/** How long a call takes when nothing else is in its way, in milliseconds. */
+async function fastestCall(store: Store): Promise<number> {
+  let fastest = Number.POSITIVE_INFINITY
+  for (let attempt = 0; attempt < 3; attempt++) {
+    const began = performance.now()
+    await store.healthy()
+    fastest = Math.min(fastest, performance.now() - began)
+  }
+  return fastest
 }
 
 /** What the store did that it must not, or `undefined`. Rejects when it cannot answer. */
