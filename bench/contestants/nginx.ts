@@ -13,6 +13,7 @@ export const nginx: Contestant = {
     location /api/ {
       proxy_pass http://api/;
       proxy_http_version 1.1;
+      proxy_max_temp_file_size 0;
       proxy_set_header Connection "";
       proxy_set_header Cookie "";
       proxy_set_header Authorization "Bearer ${accessToken}";
