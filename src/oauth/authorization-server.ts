@@ -37,7 +37,6 @@ const authenticatingEndpoints = [
   'revocation_endpoint',
   'introspection_endpoint',
   'pushed_authorization_request_endpoint',
-  'introspection_endpoint',
   'userinfo_endpoint',
 ] as const
 type EndpointName = (typeof authenticatingEndpoints)[number]
