@@ -12,6 +12,9 @@ import { type Upload, uploadOf } from './upload.ts'
 /** A whole body up to this long goes to the socket in one write with the head. Bytes. */
 const smallBody = 8_192
 
+/** After so many pieces of an answer it is waited until all are taken: small ones cost far more than their bytes while they wait. */
+const mostPieces = 256
+
 /** What is read of an answer that the browser does not get, so that its connection can be used again. Bytes. */
 const longestWithheld = 16_384
 
@@ -63,6 +66,7 @@ function send(
   let wholeLength = -1
   let withheld = 0
   let received = 0
+  let pieces = 0
   let upload: Upload | undefined
   let unwatch: (() => void) | undefined
 
@@ -133,6 +137,7 @@ function send(
     resolve(undefined)
   }
   function onDrain(): void {
+    if (state !== 'streaming') return
     paused = false
     if (timesBody) timer.refresh()
     controller?.resume()
@@ -187,12 +192,13 @@ function send(
         return
       }
       if (wholeLength !== -1) timeBody()
-      if (outgoing.write(chunk)) return
+      const isMany = ++pieces % mostPieces === 0
+      if ((isMany ? outgoing.write(chunk, onDrain) : outgoing.write(chunk)) && !isMany) return
       controller?.pause()
       if (paused) return
       paused = true
       if (outgoing.listenerCount('timeout') === 0) outgoing.setTimeout(call.stallTimeout, onSilence)
-      outgoing.once('drain', onDrain)
+      if (!isMany) outgoing.once('drain', onDrain)
     },
     onResponseEnd() {
       const before = state

@@ -6,7 +6,7 @@ import type { ConfigInput } from '../../src/config.ts'
 import { createBrowser } from '../support/browser.ts'
 import { type Certificate, selfSigned } from '../support/certificate.ts'
 import { type ClientKeyAlgorithm, newClientKey } from '../support/client-key.ts'
-import { runtime, serveHere, sessionKey } from '../support/coatcheck.ts'
+import { describeOn, serveHere, sessionKey } from '../support/coatcheck.ts'
 import { closeAfterTest, freePort, trustUntilTheEnd } from '../support/http-server.ts'
 import { certificateOf, clientId, mutualTlsFeature, startOidcProvider } from '../support/oidc-provider.ts'
 import { startUpstream } from '../support/upstream.ts'
@@ -253,7 +253,7 @@ const jwtTokens = {
 }
 
 /** With cert and key as only Node takes them. */
-describe.runIf(runtime === 'node')('oidc-provider with client certificates', () => {
+describeOn('node')('oidc-provider with client certificates', () => {
   const clientCertificate = selfSigned('client')
   const { x5c, jwk, fingerprint } = certificateOf(clientCertificate)
   const methods = {

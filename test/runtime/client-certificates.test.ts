@@ -5,7 +5,7 @@ import { ConfigError } from '../../src/config-reader.ts'
 import type { AuthorizationServer } from '../support/authorization-server.ts'
 import { startAuthorizationServer } from '../support/authorization-server.ts'
 import { selfSigned } from '../support/certificate.ts'
-import { type Overrides, openCoatcheck, runtime, startWorld } from '../support/coatcheck.ts'
+import { type Overrides, openCoatcheck, startWorld, testOn } from '../support/coatcheck.ts'
 import { closeAfterTest } from '../support/http-server.ts'
 import { openMutualTls } from '../support/mutual-tls.ts'
 import { passed } from '../support/time.ts'
@@ -112,7 +112,7 @@ describe('a certificate that this runtime cannot use', () => {
   const [one, other] = [selfSigned('one'), selfSigned('other')]
   const method = 'tls_client_auth' as const
 
-  test.runIf(runtime === 'node')('is a mistake of the configuration, told without what is in it', async () => {
+  testOn('node')('is a mistake of the configuration, told without what is in it', async () => {
     const mixed = await mistakesOf({ method, cert: one.cert, key: other.key })
     expect(mixed).toContain('providers[0].clientAuth.key: must be the private key of cert')
     expect(mixed).not.toContain('BEGIN')
@@ -120,7 +120,7 @@ describe('a certificate that this runtime cannot use', () => {
     expect(bound).toContain('providers[0].clientAuth.binding: Node has no binding for clients, only cert, key')
   })
 
-  test.runIf(runtime === 'workerd')('is a mistake of the configuration', async () => {
+  testOn('workerd')('is a mistake of the configuration', async () => {
     expect(await mistakesOf({ method, ...one })).toContain(
       'providers[0].clientAuth.cert: Cloudflare Workers has no cert for clients, only binding',
     )

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { runtime } from '../support/coatcheck.ts'
+import { runtime, testOn } from '../support/coatcheck.ts'
 import { converse, fromPage, head, openConnection, type RawConnection } from '../support/raw.ts'
 import { sharedWorld } from '../support/shared-world.ts'
 
@@ -159,7 +159,7 @@ describe('A request that asks first (Expect: 100-continue)', () => {
     connection.close()
   })
 
-  test.runIf(runtime === 'node')('is told to go on under /auth as well', async () => {
+  testOn('node')('is told to go on under /auth as well', async () => {
     const connection = openConnection(shared().url)
     connection.send(asking('/auth/backchannel-logout', 4))
     await expect.poll(() => wasToldToGoOn(connection)).toBe(true)
@@ -169,7 +169,7 @@ describe('A request that asks first (Expect: 100-continue)', () => {
   })
 
   // workerd says so at once.
-  test.runIf(runtime === 'node')('is refused without ever sending its body', async () => {
+  testOn('node')('is refused without ever sending its body', async () => {
     const { url } = shared()
     for (const [path, length, status] of [
       ['/api/open/x', 5_000, 413],

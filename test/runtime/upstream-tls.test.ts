@@ -3,7 +3,7 @@ import { describe, expect, inject, test } from 'vitest'
 import { createCoatcheck } from '../../src/app.ts'
 import type { ConfigInput } from '../../src/config.ts'
 import { selfSigned } from '../support/certificate.ts'
-import { runtime, sessionKey, startWorld } from '../support/coatcheck.ts'
+import { runtime, sessionKey, startWorld, testOn } from '../support/coatcheck.ts'
 import { closeAfterTest, freePort } from '../support/http-server.ts'
 import { ask } from '../support/raw.ts'
 import { startSecureUpstream } from '../support/secure-upstream.ts'
@@ -16,53 +16,50 @@ const routes = (upstream: string, tls: Tls): NonNullable<ConfigInput['routes']> 
   { path: '/api', upstream, token: 'none', tls },
 ]
 
-test.runIf(runtime === 'workerd')(
-  'A certificate that the Worker is bound to reaches the upstream of its route',
-  async () => {
-    const api = closeAfterTest(
-      await startSecureUpstream({ requestCert: true, rejectUnauthorized: true, ca: [ours.cert] }),
-    )
-    const port = await freePort()
-    const config: ConfigInput = {
-      publicUrl: `http://app.localhost:${port}`,
-      session: { keys: [sessionKey()] },
-      providers: [
-        {
-          id: 'main',
-          issuer: 'http://127.0.0.1:9',
-          clientId: 'app',
-          clientAuth: { method: 'client_secret_basic', secret: 'x' },
-          allowInsecureRequests: true,
-        },
+testOn('workerd')('A certificate that the Worker is bound to reaches the upstream of its route', async () => {
+  const api = closeAfterTest(
+    await startSecureUpstream({ requestCert: true, rejectUnauthorized: true, ca: [ours.cert] }),
+  )
+  const port = await freePort()
+  const config: ConfigInput = {
+    publicUrl: `http://app.localhost:${port}`,
+    session: { keys: [sessionKey()] },
+    providers: [
+      {
+        id: 'main',
+        issuer: 'http://127.0.0.1:9',
+        clientId: 'app',
+        clientAuth: { method: 'client_secret_basic', secret: 'x' },
+        allowInsecureRequests: true,
+      },
+    ],
+    routes: [
+      ...routes(api.url, { binding: 'ORDERS_CERTIFICATE' }),
+      { path: '/bare', upstream: api.url, token: 'none' },
+    ],
+  }
+  const text = JSON.stringify
+  const certificate = `keypair = (privateKey = ${text(ours.key)}, certificateChain = ${text(ours.cert)})`
+  const tlsOptions = `trustedCertificates = [${text(api.certificate.cert)}], ${certificate}`
+  const { url } = closeAfterTest(
+    await startWorkerd({
+      bundle: inject('workerBundle'),
+      module: 'worker.js',
+      port,
+      services: [
+        `(name = "orders", external = (address = "127.0.0.1:${api.port}", https = (certificateHost = "localhost", tlsOptions = (${tlsOptions}))))`,
       ],
-      routes: [
-        ...routes(api.url, { binding: 'ORDERS_CERTIFICATE' }),
-        { path: '/bare', upstream: api.url, token: 'none' },
+      bindings: [
+        `(name = "COATCHECK_CONFIG", json = ${text(text(config))})`,
+        '(name = "ORDERS_CERTIFICATE", service = "orders")',
       ],
-    }
-    const text = JSON.stringify
-    const certificate = `keypair = (privateKey = ${text(ours.key)}, certificateChain = ${text(ours.cert)})`
-    const tlsOptions = `trustedCertificates = [${text(api.certificate.cert)}], ${certificate}`
-    const { url } = closeAfterTest(
-      await startWorkerd({
-        bundle: inject('workerBundle'),
-        module: 'worker.js',
-        port,
-        services: [
-          `(name = "orders", external = (address = "127.0.0.1:${api.port}", https = (certificateHost = "localhost", tlsOptions = (${tlsOptions}))))`,
-        ],
-        bindings: [
-          `(name = "COATCHECK_CONFIG", json = ${text(text(config))})`,
-          '(name = "ORDERS_CERTIFICATE", service = "orders")',
-        ],
-      }),
-    )
-    const answer = await ask(url, 'GET /api/x?y=1')
-    expect([answer.status, answer.text]).toEqual([200, 'GET /x?y=1 1.1'])
-    expect(api.shown).toEqual(['client-of-orders'])
-    expect((await ask(url, 'GET /bare/x')).status).toBe(502)
-  },
-)
+    }),
+  )
+  const answer = await ask(url, 'GET /api/x?y=1')
+  expect([answer.status, answer.text]).toEqual([200, 'GET /x?y=1 1.1'])
+  expect(api.shown).toEqual(['client-of-orders'])
+  expect((await ask(url, 'GET /bare/x')).status).toBe(502)
+})
 
 const impossible: [Tls, string][] =
   runtime === 'workerd'

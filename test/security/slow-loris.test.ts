@@ -2,7 +2,7 @@
 // R516 R529 R530
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { describe, expect, test } from 'vitest'
-import { runtime } from '../support/coatcheck.ts'
+import { testOn } from '../support/coatcheck.ts'
 import { ask, fromPage, head, openConnection } from '../support/raw.ts'
 import { sharedWorld } from '../support/shared-world.ts'
 
@@ -67,7 +67,7 @@ describe('R530 R529 Whoever stops in the middle', () => {
     return answer
   }
 
-  test.runIf(runtime === 'node')('of reading is cut off, whether or not the answer has an end', async () => {
+  testOn('node')('of reading is cut off, whether or not the answer has an end', async () => {
     const { api, logged } = shared()
     for (const length of [{ 'content-length': 1_000_000_000 }, {}]) {
       let ended = false
@@ -88,19 +88,16 @@ describe('R530 R529 Whoever stops in the middle', () => {
     }
   })
 
-  test.runIf(runtime === 'node')(
-    'of reading a file is cut off as well, however much of it lies in between',
-    async () => {
-      const { api, logged } = shared()
-      // More than the systems on both sides take for themselves.
-      const size = 16_000_000
-      api.answer = (_, response) => void response.writeHead(200, { 'content-length': size }).end(Buffer.alloc(size))
-      const before = logged('client.stalled').length
-      const answers = await Promise.all(Array.from({ length: 5 }, () => openWithoutReading('/patient/x')))
-      await expect.poll(() => logged('client.stalled').length).toBe(before + 5)
-      for (const answer of answers) answer.destroy()
-    },
-  )
+  testOn('node')('of reading a file is cut off as well, however much of it lies in between', async () => {
+    const { api, logged } = shared()
+    // More than the systems on both sides take for themselves.
+    const size = 16_000_000
+    api.answer = (_, response) => void response.writeHead(200, { 'content-length': size }).end(Buffer.alloc(size))
+    const before = logged('client.stalled').length
+    const answers = await Promise.all(Array.from({ length: 5 }, () => openWithoutReading('/patient/x')))
+    await expect.poll(() => logged('client.stalled').length).toBe(before + 5)
+    for (const answer of answers) answer.destroy()
+  })
 
   test('of reading for a while, but not for ever, gets everything', async () => {
     const { api } = shared()
@@ -116,7 +113,7 @@ describe('R530 R529 Whoever stops in the middle', () => {
     expect(got).toBe(size)
   })
 
-  test.runIf(runtime === 'node')('of an answer with an announced length, as an upstream, is cut off', async () => {
+  testOn('node')('of an answer with an announced length, as an upstream, is cut off', async () => {
     const { url, api, logged } = shared()
     for (const part of ['', 'x'.repeat(100), 'x'.repeat(100_000)]) {
       let ended = false

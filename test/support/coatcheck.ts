@@ -1,5 +1,6 @@
 // coatcheck itself, on Node or on workerd, with an authorization server and an API of the test's own.
 import { randomBytes } from 'node:crypto'
+import { describe, test } from 'vitest'
 import type { ConfigInput } from '../../src/config.ts'
 import { serve } from '../../src/node.ts'
 import type { LogEvent } from '../../src/observability.ts'
@@ -12,6 +13,15 @@ import type { WorkerdExtras } from './workerd-process.ts'
 
 /** The runtime this project of the test run is for; see vitest.config.ts. */
 export const runtime = process.env.COATCHECK_TEST_RUNTIME === 'workerd' ? 'workerd' : 'node'
+
+/**
+ * `test` and `describe` where the matter is one runtime's alone. On the other there is no such test, rather than one that is
+ * skipped: nothing that is counted is left out.
+ */
+export const testOn = (wanted: typeof runtime): typeof test => (runtime === wanted ? test : (notHere as typeof test))
+export const describeOn = (wanted: typeof runtime): typeof describe =>
+  runtime === wanted ? describe : (notHere as typeof describe)
+const notHere: unknown = () => {}
 
 /** Where sessions keep their tokens unless a test says otherwise; see vitest.config.ts. */
 export const storage = process.env.COATCHECK_TEST_STORAGE === 'store' ? 'store' : 'cookie'

@@ -1,10 +1,10 @@
 // A gigabyte in each direction, through a coatcheck that is a process of its own, so that its memory can be looked at.
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Readable, Writable } from 'node:stream'
 import { describe, expect, inject, test } from 'vitest'
 import type { ConfigInput } from '../../src/config.ts'
-import { runtime, sessionKey, storage } from '../support/coatcheck.ts'
+import { runtime, sessionKey, testOn } from '../support/coatcheck.ts'
 import { coatcheck, fileWith } from '../support/command.ts'
 import { closeAfterTest, freePort, listen } from '../support/http-server.ts'
 import { startSecureUpstream } from '../support/secure-upstream.ts'
@@ -98,7 +98,7 @@ async function answer(
 }
 
 // Where tokens are kept makes no difference to this, and once is long enough.
-describe.runIf(existsSync('/proc/self/status') && storage === 'cookie')('A gigabyte', { timeout: 180_000 }, () => {
+describe('A gigabyte', { timeout: 180_000 }, () => {
   async function transfer(config: ConfigInput, size: number): Promise<void> {
     const { url, pid } = await start(config)
     const before = peak(pid)
@@ -121,7 +121,7 @@ describe.runIf(existsSync('/proc/self/status') && storage === 'cookie')('A gigab
     await transfer(configFor(await freePort(), api.url), gigabyte)
   })
 
-  test.runIf(runtime === 'node')('or a quarter of one goes down and up over HTTP/2 in flat memory', async () => {
+  testOn('node')('or a quarter of one goes down and up over HTTP/2 in flat memory', async () => {
     const size = gigabyte / 4
     const api = closeAfterTest(await startSecureUpstream({ settings: { initialWindowSize: 1_048_576 } }))
     api.answer = (request, response) =>
