@@ -6,7 +6,7 @@ import { readConfig } from './config-reader.ts'
 import { isOwnPath } from './config-values.ts'
 import { createApi } from './endpoints/api.ts'
 import { createBackchannelLogout } from './endpoints/backchannel-logout.ts'
-import { createFrontchannelLogout, frontchannelPath } from './endpoints/frontchannel-logout.ts'
+import { createFrontchannelLogout, createKnownNames, frontchannelPath } from './endpoints/frontchannel-logout.ts'
 import { createInitiateLogin, initiatePath } from './endpoints/initiate-login.ts'
 import { createJwks } from './endpoints/jwks.ts'
 import { createLogin, loginPath } from './endpoints/login.ts'
@@ -115,6 +115,7 @@ export function createCoatcheck(
   const routes = routeMatcher(config.routes, config.providers[0]?.id)
   const clientAddress = clientAddressOf(config.trustedProxies)
   const scopes = optionalScopes(config)
+  const proveScope = async (scope: string) => `${(await sealer.hashes('scope', scope))[0]?.slice(0, 22)}`
   const isShared = config.store.type !== 'memory'
   const limit = rateLimit({ store, spare: memoryStore(now), names: isShared ? names : undefined, now })
   const api = createApi({
@@ -125,6 +126,7 @@ export function createCoatcheck(
     answerCookies,
     dpop: createDpop(now),
     scopes,
+    proveScope,
     clientAddress,
     rateLimit: limit,
     cookies,
@@ -140,6 +142,8 @@ export function createCoatcheck(
     signOut,
     directory,
     scopes,
+    proveScope,
+    begun: createKnownNames({ config, platform: shared, names }),
   })
   const initiateLogin = createInitiateLogin({ config, platform })
   const session = createSessionEndpoints({ config, platform, sessions })
@@ -194,7 +198,9 @@ export function createCoatcheck(
   serveAt(app, '/auth/sessions/:id', { DELETE: ownSessions.end })
   serveAt(app, '/auth/backchannel-logout', { POST: backchannelLogout })
   if (config.providers.some((one) => one.frontchannelLogout)) {
-    serveAt(app, frontchannelPath, { GET: withEffect(createFrontchannelLogout({ config, platform, sessions, names })) })
+    serveAt(app, frontchannelPath, {
+      GET: withEffect(createFrontchannelLogout({ config, platform: shared, sessions, names })),
+    })
   }
   serveAt(app, '/auth/logout', { POST: logout.start })
   serveAt(app, '/auth/logout/callback', { GET: logout.finish })

@@ -29,8 +29,8 @@ function* profileMistakes(provider: Fields, publicUrl: unknown): Mistakes {
   if (method !== undefined && method !== 'private_key_jwt' && !isByTls) {
     yield ['clientAuth.method', `must be private_key_jwt, tls_client_auth or self_signed_tls_client_auth ${profile}`]
   }
-  if (provider.dpop !== true && !isByTls) {
-    yield ['dpop', `must be true ${profile}, unless clientAuth is a certificate that the tokens are bound to`]
+  if (provider.dpop === false && !isByTls) {
+    yield ['dpop', `must not be false ${profile}, unless clientAuth is a certificate that the tokens are bound to`]
   }
   if (provider.par === false) yield ['par', `must not be false ${profile}`]
   if (provider.allowInsecureRequests === true) yield ['allowInsecureRequests', `must not be true ${profile}`]

@@ -55,8 +55,10 @@ export const provider = rule(
       .optional()
       .describe('Rights asked for at every sign-in besides scopes (`authorization_details`, RFC 9396).'),
     dpop: flag
-      .default(false)
-      .describe('Binds tokens to a key of each session (RFC 9449): who steals one cannot use it.'),
+      .optional()
+      .describe(
+        'Binds tokens to a key of each session (RFC 9449): who steals one cannot use it. Off unless set, but with `profile` `fapi2`.',
+      ),
     profile: z
       .enum(['default', 'fapi2'], 'must be default or fapi2')
       .default('default')

@@ -4,6 +4,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Context } from 'hono'
+import { LRUCache } from 'lru-cache'
 import pino from 'pino'
 import send from 'send'
 import type { Config } from './config.ts'
@@ -97,7 +98,8 @@ function openStore(config: Config, { log, root, now }: { log: Log; root: string;
 
 /** Writes events as JSON lines to stdout, without making a request wait for it. */
 export function stdoutLog(level: Config['log']['level']): Log {
-  const output = pino.destination({ dest: 1, sync: false })
+  // Written together: a write for each call would cost as much as the call.
+  const output = pino.destination({ dest: 1, sync: false, minLength: 8_192, periodicFlush: 100 })
   const logger = pino(
     { level, base: null, timestamp: false, formatters: { level: (label) => ({ level: label }) } },
     output,
@@ -114,13 +116,25 @@ export function stdoutLog(level: Config['log']['level']): Log {
   }
 }
 
+/** Beginnings of lines by route and method, which are few. */
+const beginnings = new LRUCache<string, string>({ max: 1_000 })
+let lastTime = { at: -1, text: '' }
+
 /** The line of the one event that every call writes, at a tenth of what it costs to have it made. Nothing in it is foreign. */
 function callLine(event: Extract<LogEvent, { event: 'request.forwarded' }>, now: number): string {
-  const { route, method, status, milliseconds, upstreamMilliseconds, tokenMilliseconds } = event
-  const { requestBytes, responseBytes, session } = event
-  const bytes = `${requestBytes === undefined ? '' : `,"requestBytes":${requestBytes}`}${responseBytes === undefined ? '' : `,"responseBytes":${responseBytes}`}`
-  const who = session === undefined ? '' : `,"session":"${session}"`
-  return `{"level":"${levels['request.forwarded']}","time":"${new Date(now).toISOString()}","event":"request.forwarded","route":${JSON.stringify(route)},"method":${JSON.stringify(method)},"status":${status},"milliseconds":${milliseconds},"upstreamMilliseconds":${upstreamMilliseconds},"tokenMilliseconds":${tokenMilliseconds}${bytes}${who}}\n`
+  const { route, method, requestBytes, responseBytes, session } = event
+  const key = `${method} ${route}`
+  let beginning = beginnings.get(key)
+  if (beginning === undefined) {
+    beginning = `","event":"request.forwarded","route":${JSON.stringify(route)},"method":${JSON.stringify(method)},"status":`
+    beginnings.set(key, beginning)
+  }
+  if (lastTime.at !== now) lastTime = { at: now, text: new Date(now).toISOString() }
+  let end = `,"tokenMilliseconds":${event.tokenMilliseconds}`
+  if (requestBytes !== undefined) end += `,"requestBytes":${requestBytes}`
+  if (responseBytes !== undefined) end += `,"responseBytes":${responseBytes}`
+  if (session !== undefined) end += `,"session":"${session}"`
+  return `{"level":"info","time":"${lastTime.text}${beginning}${event.status},"milliseconds":${event.milliseconds},"upstreamMilliseconds":${event.upstreamMilliseconds}${end}}\n`
 }
 
 /** Streams a file with conditional requests and ranges answered; dot files do not exist. */

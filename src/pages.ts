@@ -103,9 +103,18 @@ export function loginLoopPage(startAgain: string, setCookie: readonly string[]):
   })
 }
 
-/** Which of several authorization servers? */
-export function chooseProviderPage(choices: readonly { href: string; label: string }[]): Promise<Response> {
-  return page({ status: 200, title: 'Sign in with', text: [], links: choices })
+/** Which of several authorization servers? What else was asked for stays asked for. */
+export function chooseProviderPage(
+  loginPath: string,
+  search: string,
+  providers: readonly { id: string; name?: string | undefined }[],
+): Promise<Response> {
+  const links = providers.map(({ id, name = id }) => {
+    const query = new URLSearchParams(search)
+    query.set('provider', id)
+    return { href: `${loginPath}?${query}`, label: name }
+  })
+  return page({ status: 200, title: 'Sign in with', text: [], links })
 }
 
 /** The end of a sign-in in a window of its own: tells the pages of this very origin that it is over, and nothing else. */

@@ -40,8 +40,11 @@ export function createRefusals(platform: Pick<Platform, 'exchange' | 'log'>, isS
       const { headers } = platform.exchange(c)
       const isNavigation = (headers['sec-fetch-mode'] ?? 'navigate') === 'navigate'
       const isDocument = (headers['sec-fetch-dest'] ?? 'document') === 'document'
+      const isPrefetch = `${headerText(headers, 'sec-purpose') ?? ''}${headerText(headers, 'purpose') ?? ''}`.includes(
+        'prefetch',
+      )
       const wantsHtml = (headerText(headers, 'accept') ?? '').includes('text/html')
-      return c.req.path.startsWith('/auth/') && isNavigation && isDocument && wantsHtml
+      return c.req.path.startsWith('/auth/') && isNavigation && isDocument && wantsHtml && !isPrefetch
     },
   }
 }

@@ -55,7 +55,6 @@ describe('readConfig()', () => {
       scope: 'openid profile email offline_access',
       par: 'auto',
       jar: false,
-      dpop: false,
     })
     expect(config.routes[0]).toMatchObject({
       methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],

@@ -1,7 +1,8 @@
 // What the configuration asks of an authorization server, held against what that announces: PAR, PKCE, DPoP, iss, refresh.
+
 import type { Vendor } from '../oauth/providers.ts'
 import { vendorOf } from '../oauth/quirks.ts'
-import { requiresPushedRequests } from '../oauth/security-profile.ts'
+import { bindsTokens, requiresPushedRequests } from '../oauth/security-profile.ts'
 import { type Finding, type FindingCode, finding } from './findings.ts'
 import { endpointOf, listOf, named, type Patient, type World } from './world.ts'
 
@@ -49,10 +50,10 @@ function checkRequests({ provider, metadata }: Patient, tell: Tell): void {
     tell('par_missing', 'The metadata has no pushed_authorization_request_endpoint.')
   }
   if (provider.par === false && offersPar) tell('par_unused', 'The server takes pushed requests, and `par` is false.')
-  if (provider.dpop && !listOf(metadata, 'dpop_signing_alg_values_supported')) {
+  if (bindsTokens(provider) && !listOf(metadata, 'dpop_signing_alg_values_supported')) {
     tell('dpop_unsupported', 'The metadata announces no DPoP.')
   }
-  const isBound = provider.dpop || metadata.tls_client_certificate_bound_access_tokens === true
+  const isBound = bindsTokens(provider) || metadata.tls_client_certificate_bound_access_tokens === true
   if (provider.profile === 'fapi2' && !isBound) {
     tell('tokens_unbound', 'The metadata announces no access tokens that are bound to a certificate.')
   }

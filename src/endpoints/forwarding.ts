@@ -12,7 +12,7 @@ import type { Sessions } from '../session/sessions.ts'
 import { challengeFor, isInvalidToken, isNonceWanted, scopeAskedFor, stepUpAskedFor } from '../upstream/challenges.ts'
 import { towardsBrowser, towardsUpstream } from '../upstream/headers.ts'
 import { browserLocation, type Route } from '../upstream/routes.ts'
-import { strongerSignIn, widerSignIn } from '../upstream/stronger-sign-in.ts'
+import { type ScopeProof, strongerSignIn, widerSignInFor } from '../upstream/stronger-sign-in.ts'
 import { loginPath } from './login.ts'
 import { webSocketCall } from './websocket.ts'
 
@@ -42,6 +42,7 @@ export interface ForwardingParts {
   dpop: Dpop
   /** Scopes that a sign-in may be asked for. */
   scopes: ReadonlySet<string>
+  proveScope: ScopeProof
 }
 
 /** Sends a call, and whatever it takes to have it accepted. @throws CoatcheckError */
@@ -71,7 +72,7 @@ export function createForwarding({
   credentials,
   answerCookies,
   dpop,
-  scopes,
+  proveScope,
 }: ForwardingParts): Forwarding {
   const { protocol, host } = new URL(config.publicUrl)
   const proto = protocol.slice(0, -1)
@@ -128,10 +129,15 @@ export function createForwarding({
   ): Promise<Response | Refused> {
     const { session, credential, route } = call
     let refusal: CoatcheckError | Refused | undefined
+    let wanted: readonly string[] | undefined
     const withhold: Withhold = (status, challenge) => {
       if (challenge === undefined || (status !== 401 && status !== 403)) return false
-      refusal = session && refusalFor(session, status, challenge)
-      if (refusal) return true
+      if (session) {
+        const stepUp = status === 401 ? stepUpAskedFor(challenge) : undefined
+        if (stepUp) refusal = strongerSignIn(stepUp, session, loginPath, platform.now())
+        else if (status === 403) wanted = scopeAskedFor(challenge)
+      }
+      if (refusal || wanted) return true
       if (status !== 401 || credential?.token === undefined) return false
       if (credential.token.key && isNonceWanted(challenge)) refusal = worth.nonce ? 'nonce' : undefined
       else if (isInvalidToken(challenge)) {
@@ -151,6 +157,7 @@ export function createForwarding({
       following?.take()
     }
     if (typeof refusal === 'string') return refusal
+    if (wanted && session) throw await widerSignInFor(wanted, session, loginPath, proveScope)
     throw refusal ?? new CoatcheckError('internal_error', 'unexpected', {}, route.path)
   }
 
@@ -160,14 +167,6 @@ export function createForwarding({
     if (token === undefined || !isBound(token)) return undefined
     const end = path.indexOf('?')
     return dpop.prove(token, { method, url: route.origin + (end === -1 ? path : path.slice(0, end)) })
-  }
-
-  /** What an upstream asks of the user, who may be able to give it. */
-  function refusalFor(session: Session, status: number, challenge: string): CoatcheckError | undefined {
-    const stepUp = status === 401 ? stepUpAskedFor(challenge) : undefined
-    if (stepUp) return strongerSignIn(stepUp, session, loginPath, platform.now())
-    const wanted = status === 403 ? scopeAskedFor(challenge) : undefined
-    return wanted && widerSignIn(wanted, session, loginPath, scopes, 'upstream_scope')
   }
 
   function upstreamCall(
@@ -266,28 +265,29 @@ export function createForwarding({
 
   let kept = 0
 
-  /** Reads a body that is short enough to be sent again, and sends the call. */
-  async function readAndSend(call: ForwardedCall): Promise<Response> {
-    const { exchange, route, credential } = call
-    if (!exchange.hasBody || credential?.token === undefined) return send(call, undefined)
+  /** Whether the body is read before it is sent, so that it can be sent again. */
+  function isKept({ exchange, credential }: ForwardedCall): boolean {
+    if (!exchange.hasBody || credential?.token === undefined) return false
     const length = Number(exchange.headers['content-length'] ?? Number.NaN)
-    const longest = isBound(credential.token) ? repeatableBodyWithProof : repeatableBody
-    if (!(length <= longest) || kept + length > mostKept) return send(call, undefined)
+    return length <= (isBound(credential.token) ? repeatableBodyWithProof : repeatableBody) && kept + length <= mostKept
+  }
+
+  async function readAndSend(call: ForwardedCall): Promise<Response> {
+    const length = Number(call.exchange.headers['content-length'])
     kept += length
     try {
-      return await send(call, await exchange.readBody(route.timeout))
+      return await send(call, await call.exchange.readBody(call.route.timeout))
     } finally {
       kept -= length
     }
   }
 
   return async (call) => {
-    const sentAt = platform.now()
     try {
-      return await readAndSend(call)
+      return await (isKept(call) ? readAndSend(call) : send(call, undefined))
     } catch (error) {
       const { status } = errorCodes[error instanceof CoatcheckError ? error.code : 'internal_error']
-      tell(call, status, platform.now() - sentAt, 0)
+      tell(call, status, platform.now() - call.startedAt - call.waited, 0)
       throw error
     }
   }

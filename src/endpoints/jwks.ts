@@ -2,9 +2,6 @@
 import { ownAnswerHeaders } from '../answers.ts'
 import type { RelyingParty } from '../oauth/relying-party.ts'
 
-/** Whoever rotates keys publishes the new one first, for longer than this. Seconds. */
-const maxAge = 300
-
 /** `GET /auth/jwks.json`: a JWK Set (RFC 7517, section 5) of the public halves, and of nothing else. */
 export function createJwks(relyingParties: ReadonlyMap<string, RelyingParty>): () => Promise<Response> {
   let body: string | undefined
@@ -13,8 +10,6 @@ export function createJwks(relyingParties: ReadonlyMap<string, RelyingParty>): (
     body ??= JSON.stringify({ keys: await keysOf([...relyingParties.values()]) })
     const headers = {
       ...ownAnswerHeaders,
-      // Unlike everything else under /auth: these are everybody's, and are fetched by who verifies signatures.
-      'cache-control': `public, max-age=${maxAge}`,
       'content-type': 'application/jwk-set+json',
     }
     return new Response(body, { headers })

@@ -16,6 +16,8 @@ import type { Directory } from '../session/directory.ts'
 import { keyedHash, randomText, type Sealer } from '../session/seal.ts'
 import type { Session, SignIn } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
+import { inTime } from '../stores/patience.ts'
+import type { ScopeProof } from '../upstream/stronger-sign-in.ts'
 
 export const loginPath = '/auth/login'
 
@@ -55,6 +57,9 @@ export interface LoginParts {
   directory: Directory
   /** Scopes that a page may ask for besides the usual ones. */
   scopes: ReadonlySet<string>
+  proveScope: ScopeProof
+  /** Told of each session that begins. */
+  begun(session: Session): Promise<void>
 }
 
 export interface LoginEndpoints {
@@ -65,7 +70,8 @@ export interface LoginEndpoints {
 }
 
 export function createLogin(parts: LoginParts): LoginEndpoints {
-  const { config, platform, relyingParties, sealer, cookies, sessions, signOut, directory, scopes } = parts
+  const { config, platform, relyingParties, sealer, cookies, sessions, signOut, directory, scopes, proveScope, begun } =
+    parts
   const { now, log, store } = platform
 
   async function readLogins(cookieHeader: string | undefined): Promise<PendingLogin[]> {
@@ -109,20 +115,24 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
         'login_hint',
         'ui_locales',
         'scope',
+        'scope_proof',
       ])
       if (requireNavigation(headers) === 'foreign') {
         // The next navigation starts on our own page, and so is nobody else's (FAPI 2.0, section 5.3.3.1).
         log({ event: 'login.asked', reason: 'cross_site_login' })
         return confirmLoginPage(`${loginPath}${new URL(c.req.url).search}`)
       }
-      const { returnTo, provider, scope = '', ...hints } = query
-      if (provider === undefined && config.login.chooser && config.providers.length > 1) return chooser(c)
+      const { returnTo, provider, scope = '', scope_proof: proof, ...hints } = query
+      if (provider === undefined && config.login.chooser && config.providers.length > 1) {
+        return chooseProviderPage(loginPath, new URL(c.req.url).search, config.providers)
+      }
       const isTooLong = Object.values(hints).some((value) => value.length > longestHint)
       if (isTooLong || !/^\d{1,9}$/.test(hints.max_age ?? '0')) {
         throw new CoatcheckError('bad_request', 'parameter_malformed')
       }
       // What the configuration does not name is not passed on, like any other parameter.
-      const asksFor = scope.split(' ').filter((name) => scopes.has(name))
+      const isOurs = proof !== undefined && proof === (await proveScope(scope))
+      const asksFor = scope.split(' ').filter((name) => name !== '' && (isOurs || scopes.has(name)))
       const relyingParty = relyingPartyFor(provider)
       const cookie = headerText(headers, 'cookie')
       const { session } = await sessions.open(cookie)
@@ -159,10 +169,10 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
       // An answer at another provider's address is nobody's answer (RFC 9700, section 4.4).
       const isExpected = login && relyingParties.get(login.provider)?.callbackPath === c.req.path
       if (!login || !isExpected) return stale(headers, '/', 'login_unknown')
-      if (login.used) return stale(headers, login.returnTo, 'login_repeated')
+      if (login.used) return stale(headers, login.returnTo, 'login_repeated', 'own')
       // Of callbacks that arrive together one goes on (RFC 9700, section 4.2.4).
       const first = await store.add(`login-${await keyedHash(login.state, 'login')}`, 'used', loginTime)
-      if (!first) return stale(headers, login.returnTo, 'login_repeated')
+      if (!first) return stale(headers, login.returnTo, 'login_repeated', 'own')
 
       const loginCookie = (session?: string) => {
         const spent = { codeVerifier: '', nonce: '', key: undefined, used: true, finishedAt: now(), session }
@@ -207,15 +217,6 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
     return loginLoopPage(startAgain(returnTo), [setCookie])
   }
 
-  function chooser(c: Context): Promise<Response> {
-    const choices = config.providers.map(({ id, name = id }) => {
-      const query = new URLSearchParams(new URL(c.req.url).search)
-      query.set('provider', id)
-      return { href: `${loginPath}?${query}`, label: name }
-    })
-    return chooseProviderPage(choices)
-  }
-
   /** More scopes are asked for on top of those that were asked for before (incremental consent). */
   function withGranted(more: readonly string[], session: Session | undefined): readonly string[] {
     const granted = session?.holding.tokens.scope.split(' ') ?? []
@@ -249,7 +250,8 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
       await sessions.end(session)
       throw error
     }
-    platform.waitUntil(directory.enter(session, headerText(headers, 'user-agent')).catch(() => {}))
+    const entered = [directory.enter(session, headerText(headers, 'user-agent')), begun(session)]
+    await inTime(Promise.allSettled(entered)).catch(() => {})
     log({ event: 'login.completed', provider: login.provider, session: session.id, cookieBytes })
     return session
   }
@@ -264,8 +266,9 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
   }
 
   /** A callback that must not sign anybody in: whoever is signed in goes on, anybody else may start again. */
-  async function stale(headers: HeaderRecord, returnTo: string, reason: Reason): Promise<Response> {
-    const { session } = mayShowSession(headers) ? await sessions.open(headerText(headers, 'cookie')) : {}
+  async function stale(headers: HeaderRecord, returnTo: string, reason: Reason, own?: 'own'): Promise<Response> {
+    // Every return from an authorization server comes from another site; the state shows that it is this browser's own.
+    const { session } = own || mayShowSession(headers) ? await sessions.open(headerText(headers, 'cookie')) : {}
     log({ event: 'login.stale', reason, signedIn: session !== undefined })
     if (session) return seeOther(returnTo, [])
     return staleLoginPage(returnTo, startAgain(returnTo))

@@ -61,6 +61,8 @@ interface Need {
   readonly refused: string | undefined
   /** Whether it runs behind a request. */
   readonly unasked: boolean
+  /** What the server gave for this, which may be the refused one again: then the API is shown that, and its refusal goes through. */
+  received?: AccessToken
 }
 
 /** What is remembered of tokens here. */
@@ -135,12 +137,12 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
       waitUntil(behind.then(() => busy.delete(place.name)))
       return found
     }
-    const need = { place, refused, unasked: false }
+    const need: Need = { place, refused, unasked: false }
     const work = renew(need)
     // A browser that goes away does not take the token with it.
     waitUntil(work.catch(() => {}))
     await work
-    const token = await look(need)
+    const token = (await look(need)) ?? need.received
     if (!token) throw unavailable('response_malformed')
     return token
   }
@@ -167,6 +169,7 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
               log({ event: 'token.failed', provider, reason: told.reason })
               throw told
             })
+          need.received = token
           await keep(need.place, token)
           return token
         },
@@ -192,8 +195,11 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
               session,
               {
                 api,
-                isThere: async () => (await fresh(need)) !== undefined,
-                keep: (received) => keep(need.place, received),
+                isThere: async () => need.received !== undefined || (await fresh(need)) !== undefined,
+                keep(received) {
+                  need.received = received
+                  return keep(need.place, received)
+                },
               },
               need.unasked ? 'unasked' : undefined,
             ),

@@ -1,5 +1,6 @@
 // What the token endpoint gives without a browser: the next tokens of a session, tokens of the application itself,
 // tokens in exchange for tokens.
+
 import * as client from 'openid-client'
 import type { ProviderConfig } from '../config.ts'
 import type { TokenPolicy } from '../config-token.ts'
@@ -11,6 +12,7 @@ import { unavailable } from './authorization-server-fetch.ts'
 import { handleFor, newBindingKey } from './dpop.ts'
 import { isScopeRefused, reasonOf } from './failures.ts'
 import { contradicts } from './id-token.ts'
+import { bindsTokens } from './security-profile.ts'
 import {
   type AccessToken,
   type Api,
@@ -105,7 +107,7 @@ export function createGrants(
 
     async clientToken(api) {
       // The key goes with the token, so that every instance can prove it.
-      const key = provider.dpop ? await newBindingKey() : undefined
+      const key = bindsTokens(provider) ? await newBindingKey() : undefined
       const asked = await request('client_credentials', api, key).catch((error) => {
         throw error instanceof CoatcheckError ? error : unavailable(reasonOf(error), error)
       })

@@ -1,4 +1,5 @@
 // Everything we say to one authorization server, through openid-client: start, finish, refresh, revoke, end.
+
 import * as client from 'openid-client'
 import type { Config, ProviderConfig } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
@@ -15,6 +16,7 @@ import { createGrants, type Grants, hinted, isUsable, proofWith } from './grants
 import { createInspection, type Inspection } from './inspection.ts'
 import { type LogoutToken, verifiedLogoutToken } from './logout-token.ts'
 import { signOutParams } from './quirks.ts'
+import { bindsTokens } from './security-profile.ts'
 import { type BindingKey, grants, type TokenSet, tokenSet } from './token-set.ts'
 
 export interface RelyingParty extends Grants, Inspection {
@@ -151,7 +153,7 @@ export function createRelyingParty(
         () => false,
       ),
 
-    bindingKey: async () => (provider.dpop ? newBindingKey() : undefined),
+    bindingKey: async () => (bindsTokens(provider) ? newBindingKey() : undefined),
     publicKeys: () => publicKeys(provider),
 
     async authorizationUrl(transaction, asked) {

@@ -4,6 +4,11 @@ import type { ProviderConfig } from '../config.ts'
 import { signatureAlgorithms } from '../config-values.ts'
 
 const acceptable = new Set<string>(signatureAlgorithms)
+/** Whether tokens are bound to a key of their session: where it is set, and with FAPI 2.0 unless a certificate binds them. */
+export function bindsTokens({ dpop, profile, clientAuth }: ProviderConfig): boolean {
+  return dpop ?? (profile === 'fapi2' && !clientAuth.method.endsWith('tls_client_auth'))
+}
+
 /** FAPI 2.0 Security Profile, section 5.4.1: these, and EdDSA on the curve Ed25519. */
 const acceptableToFapi = new Set(['PS256', 'ES256', 'EdDSA', 'Ed25519'])
 

@@ -213,7 +213,8 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
 
     async endById(id) {
       const family = await names.family(id)
-      await endFamily(family)
+      // Ended already: it was told, or waits to be.
+      if (!endings.isOver([family], now())) await endFamily(family)
       await holdings.forget(family)
     },
     endUser: async ({ holding: { issuer, subject } }) => endByName(await names.user(issuer, subject)),

@@ -39,7 +39,7 @@ export function requireGrants(
 ): void {
   const { holding } = session
   if (!grants((api && token) ?? holding.tokens, require.scope))
-    throw widerSignIn(require.scope, session, loginPath, scopes, 'scope_missing')
+    throw widerSignIn(require.scope, session, loginPath, scopes)
   for (const name in require.claims) {
     if (!matches(holding.claims[name], require.claims[name])) throw new CoatcheckError('forbidden', 'claim_missing')
   }

@@ -16,8 +16,9 @@ export function strongerSignIn(asked: StepUp, { holding, createdAt }: Session, l
   const maxAge = acr === undefined && max_age === undefined ? 0 : max_age === undefined ? undefined : Number(max_age)
   const isStrong = acr === undefined || acr.split(' ').includes(holding.acr ?? '')
   const age = holding.authTime === undefined ? Number.POSITIVE_INFINITY : now / 1_000 - holding.authTime
-  const askedJustNow = now - createdAt < justNow && (holding.askedMaxAge ?? Number.POSITIVE_INFINITY) <= (maxAge ?? 0)
-  const isRecent = maxAge === undefined || age <= maxAge || askedJustNow
+  // What the sign-in happened to be like the upstream may not have seen. What it was asked for, and was, it will not see twice.
+  const wasAsked = (holding.askedMaxAge ?? Number.POSITIVE_INFINITY) <= (maxAge ?? 0)
+  const isRecent = maxAge === undefined || (wasAsked && (age <= maxAge || now - createdAt < justNow))
   if (isStrong && isRecent) return new CoatcheckError('forbidden', 'step_up_in_vain')
   const params = new URLSearchParams({
     ...(acr !== undefined && { acr_values: acr }),
@@ -26,21 +27,50 @@ export function strongerSignIn(asked: StepUp, { holding, createdAt }: Session, l
   return new CoatcheckError('step_up_required', 'sign_in_too_weak', { loginUrl: `${loginPath}?${params}` })
 }
 
+/** What shows `/auth/login` that we made up a request for these scopes, and not a page. */
+export type ScopeProof = (scope: string) => Promise<string>
+
 /**
- * The error for a call that needs scopes the session was not granted: with the address of a sign-in that asks for those, as
- * far as the configuration names them and they were not refused already.
+ * The error for a call that needs scopes the session was not granted: with the address of a sign-in that asks for those that
+ * the configuration names and that were not refused already.
  */
 export function widerSignIn(
   scopes: readonly string[],
-  { holding }: Session,
+  session: Session,
   loginPath: string,
   mayBeAsked: ReadonlySet<string>,
-  reason: 'scope_missing' | 'upstream_scope',
-) {
+): CoatcheckError {
+  const helpful = missing(scopes, session).filter((scope) => mayBeAsked.has(scope))
+  return insufficientScope('scope_missing', helpful, session, loginPath, {})
+}
+
+/** The same for what an upstream asks for, which the configuration need not name: then the address carries a proof. */
+export async function widerSignInFor(
+  upstreamAsks: readonly string[],
+  session: Session,
+  loginPath: string,
+  prove: ScopeProof,
+): Promise<CoatcheckError> {
+  const helpful = missing(upstreamAsks, session)
+  return insufficientScope('upstream_scope', helpful, session, loginPath, {
+    scope_proof: await prove(helpful.join(' ')),
+  })
+}
+
+function missing(scopes: readonly string[], { holding }: Session): readonly string[] {
   const granted = holding.tokens.scope.split(' ')
-  const helpful = scopes.filter((scope) => !granted.includes(scope) && mayBeAsked.has(scope))
+  return scopes.filter((scope) => !granted.includes(scope))
+}
+
+function insufficientScope(
+  reason: 'scope_missing' | 'upstream_scope',
+  helpful: readonly string[],
+  { holding }: Session,
+  loginPath: string,
+  more: Record<string, string>,
+): CoatcheckError {
   const wasRefused = helpful.some((scope) => holding.refusedScope?.includes(scope))
   // A server that remembers a refusal would repeat it without asking.
-  const loginUrl = `${loginPath}?${new URLSearchParams({ scope: helpful.join(' '), prompt: 'consent' })}`
+  const loginUrl = `${loginPath}?${new URLSearchParams({ scope: helpful.join(' '), prompt: 'consent', ...more })}`
   return new CoatcheckError('insufficient_scope', reason, helpful.length > 0 && !wasRefused ? { loginUrl } : {})
 }

@@ -25,7 +25,7 @@ describe('R079 the published keys', () => {
     const answer = await world.browser().send('/auth/jwks.json')
     expect(answer.status).toBe(200)
     expect(answer.headers.get('content-type')).toBe('application/jwk-set+json')
-    expect(answer.headers.get('cache-control')).toBe('public, max-age=300')
+    expect(answer.headers.get('cache-control')).toBe('no-store')
     expect(answer.setCookie).toEqual([])
     const { keys: published } = answer.json() as { keys: Record<string, string>[] }
     expect(published.map(({ alg }) => alg)).toEqual(keys.map(({ alg }) => alg))

@@ -193,7 +193,7 @@ describe('R171 a configuration that contradicts the profile', async () => {
     [
       'tokens that are bound to nobody',
       { dpop: false },
-      'providers[0].dpop: must be true with profile fapi2, unless clientAuth is a certificate that the tokens are bound to',
+      'providers[0].dpop: must not be false with profile fapi2, unless clientAuth is a certificate that the tokens are bound to',
     ],
     [
       'an assertion signed with RS256',
