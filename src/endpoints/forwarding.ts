@@ -146,9 +146,10 @@ export function createForwarding({
       }
       return refusal !== undefined
     }
-    const following = session && answerCookies.follow(session)
     const proof = await proofFor(call)
     const forwarded = upstreamCall(call, body, proof, withhold, () => following?.take() ?? [])
+    // Nothing that may fail between this and the try: it asks again and again until it is told to stop.
+    const following = session && answerCookies.follow(session)
     try {
       const carry = (forwarded.websocket && platform.upgrade) ?? platform.transport
       const answer = await carry(forwarded, call.exchange)

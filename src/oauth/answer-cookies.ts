@@ -7,8 +7,8 @@ import { isStale } from './token-set.ts'
 
 export interface AnswerCookies {
   /**
-   * Keeps what a session is about to set up to date while its answer is waited for. Returns what to ask, once, when the
-   * answer begins: the `Set-Cookie`s that go with it.
+   * Keeps what a session is about to set up to date while its answer is waited for. `take()` ends that, and gives the
+   * `Set-Cookie`s that go with an answer that begins now; it must be called whatever became of the call.
    */
   follow(session: Session): { take(): readonly string[] }
 }
