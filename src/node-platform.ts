@@ -1,17 +1,15 @@
-// Node as a platform: raw requests, undici to the upstreams, files from a folder, JSON lines on stdout.
+// Node as a platform: raw requests, undici to the upstreams, files from a folder.
 import { join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Context } from 'hono'
-import { LRUCache } from 'lru-cache'
-import pino from 'pino'
 import send from 'send'
 import type { Config } from './config.ts'
 import { ConfigError, requirePlatform } from './config-reader.ts'
 import { nodeExchange } from './node-exchange.ts'
 import { nodeFetch } from './node-fetch.ts'
-import { type Log, type LogEvent, levels, logLine } from './observability.ts'
+import type { Log } from './observability.ts'
 import type { HeaderList, Platform } from './platform.ts'
 import { memoryStore } from './stores/memory.ts'
 import { type RedisState, redisStore } from './stores/redis.ts'
@@ -94,47 +92,6 @@ function openStore(config: Config, { log, root, now }: { log: Log; root: string;
     log(state === 'ready' ? { event: 'store.ready' } : { event: 'store.unavailable', reason: `store_${state}` })
   const store = redisStore(settings.url, { prefix: settings.prefix, tell })
   return { store, loaded: store.loaded, close: store.close }
-}
-
-/** Writes events as JSON lines to stdout, without making a request wait for it. */
-export function stdoutLog(level: Config['log']['level']): Log {
-  // Written together: a write for each call would cost as much as the call.
-  const output = pino.destination({ dest: 1, sync: false, minLength: 8_192, periodicFlush: 100 })
-  const logger = pino(
-    { level, base: null, timestamp: false, formatters: { level: (label) => ({ level: label }) } },
-    output,
-  )
-  const tellsCalls = logger.isLevelEnabled(levels['request.forwarded'])
-  return (event) => {
-    if (event.event === 'request.forwarded') {
-      if (tellsCalls) output.write(callLine(event, Date.now()))
-      return
-    }
-    const { level: severity, ...line } = logLine(event, Date.now())
-    if (event.event === 'server.listening') process.stdout.write(`${JSON.stringify({ level: severity, ...line })}\n`)
-    else if (logger.isLevelEnabled(severity)) logger[severity](line)
-  }
-}
-
-/** Beginnings of lines by route and method, which are few. */
-const beginnings = new LRUCache<string, string>({ max: 1_000 })
-let lastTime = { at: -1, text: '' }
-
-/** The line of the one event that every call writes, at a tenth of what it costs to have it made. Nothing in it is foreign. */
-function callLine(event: Extract<LogEvent, { event: 'request.forwarded' }>, now: number): string {
-  const { route, method, requestBytes, responseBytes, session } = event
-  const key = `${method} ${route}`
-  let beginning = beginnings.get(key)
-  if (beginning === undefined) {
-    beginning = `","event":"request.forwarded","route":${JSON.stringify(route)},"method":${JSON.stringify(method)},"status":`
-    beginnings.set(key, beginning)
-  }
-  if (lastTime.at !== now) lastTime = { at: now, text: new Date(now).toISOString() }
-  let end = `,"tokenMilliseconds":${event.tokenMilliseconds}`
-  if (requestBytes !== undefined) end += `,"requestBytes":${requestBytes}`
-  if (responseBytes !== undefined) end += `,"responseBytes":${responseBytes}`
-  if (session !== undefined) end += `,"session":"${session}"`
-  return `{"level":"info","time":"${lastTime.text}${beginning}${event.status},"milliseconds":${event.milliseconds},"upstreamMilliseconds":${event.upstreamMilliseconds}${end}}\n`
 }
 
 /** Streams a file with conditional requests and ranges answered; dot files do not exist. */

@@ -136,9 +136,9 @@ export interface UpstreamCall {
    * Asked about an answer of no announced length: `abort` is called when the session it belongs to ends. Returns what
    * to call when the answer is complete.
    */
-  watch?(abort: () => void): () => void
+  readonly watch?: ((abort: () => void) => () => void) | undefined
   /** What the call becomes once both sides have switched. */
-  readonly websocket?: WebSocketCall
+  readonly websocket?: WebSocketCall | undefined
 }
 
 /** A WebSocket through us, besides its handshake. */

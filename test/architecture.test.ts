@@ -49,7 +49,7 @@ describe('the source', () => {
     ['undici', /^(node-fetch|upstream\/(undici(-pools)?|http2))\.ts$/],
     ['ws', /^upstream\/websocket(-relay)?\.ts$/],
     ['zod', /^config(-bearer|-client|-provider|-route|-token|-values|-reader)?\.ts$/],
-    ['pino', /^node-platform\.ts$/],
+    ['pino', /^stdout-log\.ts$/],
     ['send', /^node-platform\.ts$/],
     ['redis', /^stores\/redis-client\.ts$/],
     ['prom-client', /^admin\.ts$/],

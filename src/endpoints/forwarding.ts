@@ -79,18 +79,31 @@ export function createForwarding({
   const isSecure = proto === 'https'
   /** Fresh tokens that an upstream refused, by caller and route: asking for another will not help. */
   const refusedTokens = new LRUCache<string, string>({ max: 5_000 })
+  let kept = 0
   const nameOf = ({ session, route }: ForwardedCall) => `${session?.id ?? ''} ${route.path}`
 
   /** Sends the call as often as it takes: a refused token is worth one renewal, a proof without nonce one with it. */
-  async function send(first: ForwardedCall, body: ForwardedBody): Promise<Response> {
-    const isRepeatable = !first.exchange.hasBody || body !== undefined
-    const worth = { token: isRepeatable && isRenewable(first), nonce: isRepeatable }
-    let call = first
-    for (;;) {
-      const outcome = await attempt(call, body, worth, () => refusedForGood(call, first))
-      if (typeof outcome !== 'string') return outcome
-      worth[outcome] = false
-      if (outcome === 'token') call = await renewed(call)
+  async function send(first: ForwardedCall): Promise<Response> {
+    const length = lengthToKeep(first)
+    kept += length
+    try {
+      const body = length > 0 ? await first.exchange.readBody(first.route.timeout) : undefined
+      const isRepeatable = !first.exchange.hasBody || body !== undefined
+      const worth = { token: isRepeatable && isRenewable(first), nonce: isRepeatable }
+      let call = first
+      for (;;) {
+        const proof = proofFor(call)
+        const outcome = await attempt(call, body, proof && (await proof), worth, () => refusedForGood(call, first))
+        if (typeof outcome !== 'string') return outcome
+        worth[outcome] = false
+        if (outcome === 'token') call = await renewed(call)
+      }
+    } catch (error) {
+      const { status } = errorCodes[error instanceof CoatcheckError ? error.code : 'internal_error']
+      tell(first, status, platform.now() - first.startedAt - first.waited, 0)
+      throw error
+    } finally {
+      kept -= length
     }
   }
 
@@ -124,6 +137,7 @@ export function createForwarding({
   async function attempt(
     call: ForwardedCall,
     body: ForwardedBody,
+    proof: string | undefined,
     worth: Readonly<Record<Refused, boolean>>,
     onRefused: () => void,
   ): Promise<Response | Refused> {
@@ -146,7 +160,6 @@ export function createForwarding({
       }
       return refusal !== undefined
     }
-    const proof = await proofFor(call)
     const forwarded = upstreamCall(call, body, proof, withhold, () => following?.take() ?? [])
     // Nothing that may fail between this and the try: it asks again and again until it is told to stop.
     const following = session && answerCookies.follow(session)
@@ -226,10 +239,10 @@ export function createForwarding({
         else if (reason === 'client_stalled') platform.log({ event: 'client.stalled', route: route.path })
         else platform.log({ event: 'upstream.failed', route: route.path, code: 'upstream_unreachable', reason })
       },
-      ...(websocket && {
-        websocket: webSocketCall(route.path, websocket, protocols, { session, credential, platform, sessions }),
-      }),
-      ...(session && { watch: (abort: () => void) => watchSession(session, route, abort) }),
+      websocket: websocket
+        ? webSocketCall(route.path, websocket, protocols, { session, credential, platform, sessions })
+        : undefined,
+      watch: session && ((abort) => watchSession(session, route, abort)),
     }
   }
 
@@ -264,32 +277,13 @@ export function createForwarding({
     })
   }
 
-  let kept = 0
-
-  /** Whether the body is read before it is sent, so that it can be sent again. */
-  function isKept({ exchange, credential }: ForwardedCall): boolean {
-    if (!exchange.hasBody || credential?.token === undefined) return false
+  /** Bytes of the body, if it is read before it is sent, so that it can be sent again; else 0. */
+  function lengthToKeep({ exchange, credential }: ForwardedCall): number {
+    if (!exchange.hasBody || credential?.token === undefined) return 0
     const length = Number(exchange.headers['content-length'] ?? Number.NaN)
-    return length <= (isBound(credential.token) ? repeatableBodyWithProof : repeatableBody) && kept + length <= mostKept
+    const most = isBound(credential.token) ? repeatableBodyWithProof : repeatableBody
+    return length <= most && kept + length <= mostKept ? length : 0
   }
 
-  async function readAndSend(call: ForwardedCall): Promise<Response> {
-    const length = Number(call.exchange.headers['content-length'])
-    kept += length
-    try {
-      return await send(call, await call.exchange.readBody(call.route.timeout))
-    } finally {
-      kept -= length
-    }
-  }
-
-  return async (call) => {
-    try {
-      return await (isKept(call) ? readAndSend(call) : send(call, undefined))
-    } catch (error) {
-      const { status } = errorCodes[error instanceof CoatcheckError ? error.code : 'internal_error']
-      tell(call, status, platform.now() - call.startedAt - call.waited, 0)
-      throw error
-    }
-  }
+  return send
 }

@@ -37,11 +37,17 @@ export interface Credentials {
   ): Promise<Credential | undefined>
 }
 
-const withToken = (token: AccessToken): Credential => ({
-  header: 'authorization',
-  value: `${token.key ? 'DPoP' : 'Bearer'} ${token.accessToken}`,
-  token,
-})
+const made = new WeakMap<AccessToken, Credential>()
+
+/** What sends a token. Made once: a token is sent with many calls. */
+function withToken(token: AccessToken): Credential {
+  const known = made.get(token)
+  if (known) return known
+  const value = `${token.key ? 'DPoP' : 'Bearer'} ${token.accessToken}`
+  const credential = { header: 'authorization', value, token }
+  made.set(token, credential)
+  return credential
+}
 
 /** Goes on at once with what is there, else when it is. */
 const then = <T, U>(value: T | Promise<T>, next: (value: T) => U | Promise<U>): U | Promise<U> =>

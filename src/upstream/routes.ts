@@ -58,6 +58,14 @@ const longest = 16_384
  * refused, never repaired.
  */
 export function canonicalTarget(target: string): Target | undefined {
+  if (target !== latest.target) latest = { target, canonical: canonicalized(target) }
+  return latest.canonical
+}
+
+/** Several steps of one request ask about the same target. */
+let latest: { target: string; canonical: Target | undefined } = { target: '/', canonical: { path: '/', query: '' } }
+
+function canonicalized(target: string): Target | undefined {
   // A proxy in front may use the absolute form (RFC 9112, section 3.2.2); its authority decides nothing here.
   const origin = target.charCodeAt(0) === 47 ? target : target.replace(absoluteForm, '') || '/'
   const at = origin.indexOf('?')
