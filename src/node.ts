@@ -182,6 +182,8 @@ function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: 
       ...{ maxHeaderSize, requireHostHeader: false, keepAliveTimeout: 65_000 },
       // Uploads may take long; a client that is slow with its head is cut off by headersTimeout.
       ...{ requestTimeout: 0, headersTimeout: 60_000 },
+      // A request without a body is none that anybody waits for the end of.
+      optimizeEmptyRequests: true,
       shouldUpgradeCallback: isOurs,
     },
     handle,

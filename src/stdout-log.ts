@@ -4,7 +4,7 @@ import type { Config } from './config.ts'
 import { type Log, type LogEvent, levels, logLine } from './observability.ts'
 
 /** Lines are handed over together: a write for each call would cost as much as the call. Bytes; milliseconds. */
-const handedOver = { bytes: 16_384, after: 100 }
+const handedOver = { bytes: 65_536, after: 100 }
 
 /** Writes events of this level and above, in the order in which they happened. What is left is written when the process ends. */
 export function stdoutLog(level: Config['log']['level']): Log {
@@ -12,7 +12,7 @@ export function stdoutLog(level: Config['log']['level']): Log {
   // Before pino's own, which writes what it has.
   process.once('exit', calls.handOver)
   const { bytes, after } = handedOver
-  const output = pino.destination({ dest: 1, sync: false, minLength: bytes / 2, maxWrite: bytes, periodicFlush: after })
+  const output = pino.destination({ dest: 1, sync: false, minLength: 8_192, maxWrite: bytes, periodicFlush: after })
   const logger = pino(
     { level, base: null, timestamp: false, formatters: { level: (label) => ({ level: label }) } },
     output,
