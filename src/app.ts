@@ -1,7 +1,10 @@
 // The whole server on one screen: what is served where, and everything wired to everything else.
 import { type Context, Hono, type Next } from 'hono'
+import { byHost } from './addresses.ts'
 import { seeOther, strictTransport } from './answers.ts'
+import { createCommon } from './common.ts'
 import type { Config, ConfigInput } from './config.ts'
+import { type Address, addressesOf } from './config-address.ts'
 import { readConfig } from './config-reader.ts'
 import { isOwnPath } from './config-values.ts'
 import { createApi } from './endpoints/api.ts'
@@ -16,32 +19,21 @@ import { createSessionsEndpoints } from './endpoints/sessions.ts'
 import { CoatcheckError } from './errors.ts'
 import { createAnswerCookies } from './oauth/answer-cookies.ts'
 import { createApiTokens } from './oauth/api-tokens.ts'
-import { callbackPathOf } from './oauth/authorization-response.ts'
-import { createBreakers } from './oauth/breaker.ts'
 import { createCredentials } from './oauth/credentials.ts'
 import { createDpop } from './oauth/dpop.ts'
-import { createInboundTokens } from './oauth/inbound-tokens.ts'
 import { createRefresher } from './oauth/refresh.ts'
-import { createRelyingParty } from './oauth/relying-party.ts'
 import { createSignOut } from './oauth/sign-out.ts'
 import { popupPage } from './pages.ts'
 import { type Exchange, headerText, type Platform } from './platform.ts'
 import { createRefusals } from './refusals.ts'
 import { createCookies } from './session/cookies.ts'
-import { createDirectory } from './session/directory.ts'
-import { createEndings } from './session/endings.ts'
 import { createHoldings } from './session/holdings.ts'
-import { createNames } from './session/names.ts'
-import { createSealer } from './session/seal.ts'
 import type { Session } from './session/session.ts'
 import { createSessions } from './session/sessions.ts'
 import { createSpa } from './spa.ts'
-import { guarded } from './stores/guarded.ts'
-import { memoryStore } from './stores/memory.ts'
 import { inTime } from './stores/patience.ts'
 import { cameInsecurely, clientAddressOf } from './upstream/client-address.ts'
-import { rateLimit } from './upstream/rate-limit.ts'
-import { canonicalTarget, routeMatcher, webSockets } from './upstream/routes.ts'
+import { canonicalTarget, webSockets } from './upstream/routes.ts'
 import { webPlatform } from './web-platform.ts'
 import { popupPath } from './wire.ts'
 
@@ -87,37 +79,31 @@ export function createCoatcheck(
 ): Coatcheck {
   const config = readConfig(document, options.env)
   const platform = (options.platform ?? webPlatform)(config)
-  const { now, waitUntil } = platform
-  const store = guarded(platform.store, platform)
-  const shared = { ...platform, store }
+  const common = createCommon(config, platform)
+  const appOf = (address: Address) => createAt(address, platform, common)
+  const [main, ...others] = addressesOf(config)
+  return byHost(appOf(main), others.map(appOf), platform)
+}
 
+/** The application of one public address. */
+function createAt(address: Address, platform: Platform, common: ReturnType<typeof createCommon>): Coatcheck {
+  const { config, offered } = address
+  const { shared, names, endings, directory, breakers, inboundTokens, routes, rateLimit } = common
+  const { sealer, relyingParties } = common.at(address)
+  const { now, waitUntil } = platform
   const isSecure = config.publicUrl.startsWith('https:')
-  const sealer = createSealer(config.session.keys, `${config.publicUrl} ${config.session.cookieName}`, now)
   const cookies = createCookies(config)
-  const names = createNames(sealer)
-  const endings = createEndings(shared)
-  const directory = createDirectory({ platform: shared, sealer, names, isOver: endings.isOver })
   const holdings = createHoldings(config, { sealer, cookies, platform: shared })
   const seen = (session: Session) => waitUntil(directory.seen(session).catch(() => {}))
   const sessions = createSessions(config, { sealer, cookies, holdings, names, endings, seen, now })
-  const relyingParties = new Map(
-    config.providers.map((provider) => {
-      const callbackPath = callbackPathOf(config.providers, provider)
-      return [provider.id, createRelyingParty(provider, callbackPath, config, platform)]
-    }),
-  )
-  const breakers = createBreakers(now)
   const refresher = createRefresher(config, { sessions, relyingParties, breakers, platform: shared })
   const signOut = createSignOut({ sessions, refresher, relyingParties, platform })
   const apiTokens = createApiTokens(config, { sealer, refresher, relyingParties, breakers, platform: shared })
   const credentials = createCredentials(refresher, apiTokens)
   const answerCookies = createAnswerCookies(sessions, refresher, shared)
-  const routes = routeMatcher(config.routes, config.providers[0]?.id)
   const clientAddress = clientAddressOf(config.trustedProxies)
   const scopes = optionalScopes(config)
   const proveScope = async (scope: string) => `${(await sealer.hashes('scope', scope))[0]?.slice(0, 22)}`
-  const isShared = config.store.type !== 'memory'
-  const limit = rateLimit({ store, spare: memoryStore(now), names: isShared ? names : undefined, now })
   const api = createApi({
     config,
     platform,
@@ -128,14 +114,15 @@ export function createCoatcheck(
     scopes,
     proveScope,
     clientAddress,
-    rateLimit: limit,
+    rateLimit,
     cookies,
-    inboundTokens: createInboundTokens(config, { relyingParties, breakers, platform }),
+    inboundTokens,
   })
+  const signIns = { ...config, providers: [...offered] }
   const login = createLogin({
-    config,
+    config: signIns,
     platform: shared,
-    relyingParties,
+    relyingParties: new Map([...relyingParties].filter(([, { provider }]) => offered.includes(provider))),
     sealer,
     cookies,
     sessions,
@@ -145,11 +132,11 @@ export function createCoatcheck(
     proveScope,
     begun: createKnownNames({ config, platform: shared, names }),
   })
-  const initiateLogin = createInitiateLogin({ config, platform })
+  const initiateLogin = createInitiateLogin({ config: signIns, platform })
   const session = createSessionEndpoints({ config, platform, sessions })
   const logout = createLogout({ config, platform: shared, relyingParties, cookies, sessions, signOut })
   const ownSessions = createSessionsEndpoints({ config, platform, sessions, signOut, directory })
-  const backchannelLogout = createBackchannelLogout({ platform: shared, relyingParties, sessions, names, sealer })
+  const backchannelLogout = createBackchannelLogout({ ...common, platform: shared, sessions })
   const spa = createSpa(config, platform)
 
   function reloadKeys(keys: Config['session']['keys']): void {
@@ -166,7 +153,7 @@ export function createCoatcheck(
       (await relyingParty.ready()) ? [] : [`provider ${relyingParty.provider.id}`],
     )
     // Without the log of what ended nobody can be let in.
-    const healthy = Promise.all([store.healthy(), inTime(Promise.resolve(endings.catchUp()))]).then(
+    const healthy = Promise.all([shared.store.healthy(), inTime(Promise.resolve(endings.catchUp()))]).then(
       ([ok]) => (ok ? [] : ['store']),
       () => ['store'],
     )

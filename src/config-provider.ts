@@ -1,7 +1,7 @@
 // The settings of one authorization server.
 import * as z from 'zod'
 import { clientAuth, clientKey } from './config-client.ts'
-import { flag, isHttp, issuer, rule, text } from './config-values.ts'
+import { flag, isHttp, issuer, origin, rule, text } from './config-values.ts'
 
 /** One of `providers`. */
 export const provider = rule(
@@ -11,6 +11,13 @@ export const provider = rule(
       .regex(/^[A-Za-z0-9_-]{1,32}$/, 'must be letters, digits, "-" and "_", at most 32')
       .describe('Name of this provider in `/auth/login?provider=` and in logs.'),
     name: text.optional().describe('What users know it by, where they choose; `id` by default.'),
+    publicUrls: z
+      .array(origin, 'must be a list')
+      .min(1, 'must have at least one address')
+      .optional()
+      .describe(
+        'Public addresses where users may sign in with this provider; `publicUrl` alone by default. Each has sessions of its own, and the same APIs. All are https, or all http on loopback.',
+      ),
     issuer: issuer.describe('Issuer identifier of the authorization server, exactly as its metadata says it.'),
     clientId: text.describe('`client_id` registered there.'),
     clientAuth: clientAuth.describe('How coatcheck authenticates at the token, revocation and PAR endpoints.'),

@@ -1,6 +1,7 @@
 // From a document to a configuration: environment references, every mistake with its path, nothing half-read.
 import type { core } from 'zod'
 import { type Config, configSchema } from './config.ts'
+import { addressContradictions } from './config-address.ts'
 import { bearerContradictions } from './config-bearer.ts'
 import { providerContradictions } from './config-profile.ts'
 
@@ -184,6 +185,7 @@ function contradictions(document: Record<string, unknown>): [string, string][] {
   repeated('providers', 'issuer', 'must not be the issuer of')
   repeated('routes', 'path', 'must not be the path of')
   found.push(...providerContradictions(listAt(document, 'providers'), document.publicUrl))
+  found.push(...addressContradictions(document.publicUrl, listAt(document, 'providers')))
   const ids = listAt(document, 'providers').map((item) => (item as { id?: unknown } | null)?.id)
   for (const [index, item] of listAt(document, 'routes').entries()) {
     const { provider } = ((item as Record<string, unknown> | null)?.token ?? {}) as { provider?: unknown }

@@ -124,7 +124,7 @@ const admin = z.strictObject({
 export const configSchema = z.strictObject({
   $schema: z.string().optional().describe('Where an editor finds the JSON Schema of this document.'),
   publicUrl: origin.describe(
-    'Origin the browser sees. Redirect URIs, origin checks and cookie prefixes come from here.',
+    'Origin the browser sees. Redirect URIs, origin checks and cookie prefixes come from here. With further addresses (`providers[].publicUrls`) it is the main one.',
   ),
   listen: listenOn(3000).prefault({}).describe('Where `coatcheck serve` listens (Node only).'),
   trustedProxies: z
@@ -145,7 +145,7 @@ export const configSchema = z.strictObject({
       chooser: flag
         .default(false)
         .describe(
-          'With several providers, asks the user which; else `/auth/login` without `provider` means the first.',
+          'With several providers at an address, asks the user which; else `/auth/login` without `provider` means the first there.',
         ),
       thirdPartyInitiated: flag
         .default(false)

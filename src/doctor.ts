@@ -1,6 +1,7 @@
 // The walk of `coatcheck doctor`: looks at the live authorization servers, stores and upstreams of a configuration, all at
 // once, and says what will not work, why, and what to change. It signs nobody in and writes nothing but throw-away keys.
 import type { Config, ProviderConfig, RouteConfig } from './config.ts'
+import { addressesOf } from './config-address.ts'
 import { ConfigError } from './config-reader.ts'
 import { checkCertificates, lookAtCertificate } from './doctor/certificate.ts'
 import { checkClient } from './doctor/client.ts'
@@ -43,10 +44,12 @@ const longestCheck = 30_000
  */
 export async function examine(config: Config, root: string): Promise<Report> {
   const { world, close } = openWorld(config, root)
+  const publicUrls = addressesOf(config).map((address) => address.config.publicUrl)
+  const worlds = publicUrls.map((publicUrl) => seenAt(world, publicUrl))
   try {
     const checks: [about: string, check: Check][] = [
-      ['publicUrl', () => checkPublicUrl(world)],
-      ['publicUrl', () => checkCertificates(world, 'publicUrl', [config.publicUrl])],
+      ...worlds.map((there): [string, Check] => ['publicUrl', () => checkPublicUrl(there, worlds.length > 1)]),
+      ['publicUrl', () => checkCertificates(world, 'publicUrl', publicUrls)],
       ['session', () => checkCookieSize(world)],
       ['store', () => checkStore(world)],
       ...config.providers.map((provider): [string, Check] => [
@@ -63,6 +66,11 @@ export async function examine(config: Config, root: string): Promise<Report> {
   } finally {
     await close()
   }
+}
+
+/** The same world with another public address for the main one. */
+function seenAt(world: World, publicUrl: string): World {
+  return { ...world, config: { ...world.config, publicUrl } }
 }
 
 /** The platform of `serve`; with a store that cannot be opened, the same without it. */
@@ -105,10 +113,12 @@ async function checkProvider(world: World, provider: ProviderConfig): Promise<re
   }
   const patient = { provider, about, metadata }
   const relyingParty = relyingPartyOf(world, provider)
+  const publicUrls = provider.publicUrls ?? [world.config.publicUrl]
   const checks: Check[] = [
     () => checkKeys(world, patient),
     async () => checkFeatures(world, patient),
-    async () => checkBackchannel(world, patient),
+    // Any of the addresses will do: what ends there ends at all of them.
+    async () => checkBackchannel(seenAt(world, publicUrls[0] ?? ''), patient),
     async () => checkVendor(world, patient),
     () => checkCertificatesOf(world, provider, metadata),
   ]
@@ -116,15 +126,22 @@ async function checkProvider(world: World, provider: ProviderConfig): Promise<re
   if (isUsable) {
     checks.unshift(
       () => checkClient(patient, relyingParty),
-      () => checkSignIn(world, patient, relyingParty),
-      () => checkSignOut(world, patient, relyingParty),
+      ...publicUrls.flatMap((publicUrl): Check[] => {
+        const [there, client] = [seenAt(world, publicUrl), relyingParty.at(publicUrl)]
+        return [() => checkSignIn(there, patient, client), () => checkSignOut(there, patient, client)]
+      }),
     )
   }
   const parts = await Promise.all(checks.map((check) => bounded(about, check)))
-  const found = withoutEchoes(parts.flat())
+  const found = withoutEchoes(onceEach(parts.flat()))
   if (isUsable || found.some(({ severity }) => severity === 'problem')) return [...findings, ...found]
   const refused = finding('metadata_refused', about, 'coatcheck does not accept this metadata.')
   return [...findings, refused, ...found]
+}
+
+/** What is the same at all public addresses is told once. */
+function onceEach(findings: readonly Finding[]): readonly Finding[] {
+  return [...new Map(findings.map((one) => [`${one.code} ${one.what} ${one.change}`, one])).values()]
 }
 
 /** A client that is not believed is not believed anywhere: one finding will do. */

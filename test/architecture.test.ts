@@ -117,7 +117,7 @@ describe('the source', () => {
   test('imports downwards: vocabulary knows nobody, sessions and stores do not know endpoints, endpoints no vendors', () => {
     const mayNot: [RegExp, RegExp][] = [
       [
-        /^(errors|wire|reasons|platform|observability|config|config-(bearer|client|profile|provider|route|token|values|reader))\.ts$/,
+        /^(errors|wire|reasons|platform|observability|config|config-(address|bearer|client|profile|provider|route|token|values|reader))\.ts$/,
         /^(app|node|worker|cli|endpoints|oauth|session|upstream|stores)/,
       ],
       [/^(session|stores|oauth|upstream)\//, /^(app|node|worker|cli)\.ts$|^endpoints\//],

@@ -8,8 +8,11 @@ const about = 'publicUrl'
 
 export const backchannelPath = '/auth/backchannel-logout'
 
-/** Sends a logout without a logout token, which coatcheck refuses in a way of its own. */
-export async function checkPublicUrl(world: World): Promise<Finding[]> {
+/**
+ * Sends a logout without a logout token, which coatcheck refuses in a way of its own.
+ * @param hasOthers whether there are other public addresses: then it matters that `Host` arrives as it was sent.
+ */
+export async function checkPublicUrl(world: World, hasOthers: boolean): Promise<Finding[]> {
   const url = world.config.publicUrl + backchannelPath
   let answer: Response
   try {
@@ -19,11 +22,26 @@ export async function checkPublicUrl(world: World): Promise<Finding[]> {
     return [finding('public_url_unreachable', about, `${url}: ${failureOf(error)}.`)]
   }
   if (answer.headers.get(errorHeader) === 'bad_request') {
+    if (hasOthers && (await isTakenForAnother(world))) {
+      const what = `${world.config.publicUrl} leads to coatcheck, which takes it for another of its public addresses.`
+      return [finding('public_url_foreign', about, what)]
+    }
     return [finding('public_url_ok', about, `${url} leads to coatcheck, seen from this machine.`)]
   }
   const isAway = [502, 503, 504].includes(answer.status)
   const what = `${url} answers HTTP ${answer.status}, and not as coatcheck does.`
   return [finding(isAway ? 'public_url_unreachable' : 'public_url_foreign', about, what)]
+}
+
+/** Asks whether anybody is signed in, as a page of this address would: at any other that is refused. */
+async function isTakenForAnother(world: World): Promise<boolean> {
+  const { publicUrl } = world.config
+  const url = `${publicUrl}/auth/session`
+  // By another name it would be another host.
+  if (seenFromHere(url) !== url) return false
+  const headers = { origin: publicUrl }
+  const answer = await askHead(world, url, { method: 'POST', headers }).catch(() => undefined)
+  return answer?.headers.get(errorHeader) === 'csrf_rejected'
 }
 
 /** Browsers know that these names are loopback (RFC 6761, section 6.3); not every system does. */

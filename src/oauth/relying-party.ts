@@ -21,6 +21,8 @@ import { type BindingKey, grants, type TokenSet, tokenSet } from './token-set.ts
 
 export interface RelyingParty extends Grants, Inspection {
   readonly provider: ProviderConfig
+  /** The same client at another public address: its sign-ins and sign-outs come back there. What is known of the server is shared. */
+  at(publicUrl: string): RelyingParty
   /**
    * Path of the redirect URI. Every provider has its own, so that an answer says by its address which of them it claims
    * to come from (RFC 9700, section 4.4.2.2).
@@ -60,11 +62,11 @@ export function createRelyingParty(
   callbackPath: string,
   config: Pick<Config, 'publicUrl' | 'refresh' | 'session' | 'routes'>,
   platform: Pick<Platform, 'fetch' | 'log' | 'now' | 'waitUntil'>,
+  server = discovered(provider, config.refresh.timeout, platform),
 ): RelyingParty {
   const { issuer, clientId } = provider
   const redirectUri = config.publicUrl + callbackPath
   const { timeout, lead } = config.refresh
-  const server = discovered(provider, timeout, platform)
   const tokenGrants = createGrants(provider, server, lead, { now: platform.now, withdraw })
   const requests = createAuthorizationRequests(provider, redirectUri, config.routes)
   const keptClaims = new Set([
@@ -146,6 +148,7 @@ export function createRelyingParty(
   return {
     provider,
     callbackPath,
+    at: (publicUrl) => createRelyingParty(provider, callbackPath, { ...config, publicUrl }, platform, server),
 
     ready: () =>
       server().then(

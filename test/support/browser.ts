@@ -37,8 +37,11 @@ export interface Browser {
   readonly seen: string[]
 }
 
-/** @param origin where coatcheck is reached. */
-export function createBrowser(origin: string, publicOrigin = origin): Browser {
+/**
+ * @param origin where coatcheck is reached.
+ * @param host what `Host` says, if it is not the host of `origin`.
+ */
+export function createBrowser(origin: string, publicOrigin = origin, host?: string): Browser {
   const cookies = new Map<string, string>()
   const seen: string[] = []
 
@@ -49,7 +52,8 @@ export function createBrowser(origin: string, publicOrigin = origin): Browser {
     { method = 'GET', headers = {}, body }: RequestOptions = {},
   ): Promise<BrowserResponse> {
     const cookie = cookieHeader()
-    const answer = await exchange(new URL(path, origin), method, { ...(cookie ? { cookie } : {}), ...headers }, body)
+    const usual = { ...(host === undefined ? {} : { host }), ...(cookie ? { cookie } : {}) }
+    const answer = await exchange(new URL(path, origin), method, { ...usual, ...headers }, body)
     for (const line of answer.setCookie) store(line)
     seen.push(JSON.stringify([...answer.headers]), answer.text)
     return answer

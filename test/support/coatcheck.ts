@@ -38,8 +38,11 @@ export interface World {
   /** What coatcheck believes its address to be. */
   readonly publicUrl: string
   readonly config: ConfigInput
-  /** A new browser, with an empty cookie jar. */
-  browser(): Browser
+  /**
+   * A new browser, with an empty cookie jar.
+   * @param at the public address it goes to; the main one by whatever host coatcheck is reached otherwise.
+   */
+  browser(at?: string): Browser
   /** All events logged so far, and those of one kind. */
   events(): LogEvent[]
   logged<Name extends LogEvent['event']>(name: Name): Extract<LogEvent, { event: Name }>[]
@@ -91,7 +94,7 @@ export async function openCoatcheck(
     url,
     publicUrl: config.publicUrl,
     config,
-    browser: () => createBrowser(url, config.publicUrl),
+    browser: (at) => createBrowser(url, at ?? config.publicUrl, at && new URL(at).host),
     events,
     logged: (name) => events().filter((event): event is never => event.event === name),
   }
