@@ -158,7 +158,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R027: {
     requirement:
-      'Makes redirect URIs, links and cookies from `publicUrl`, never from `Host`, `X-Forwarded-*`, `Forwarded` or an absolute request target',
+      'Makes redirect URIs, links and cookies from configured addresses, never from `Host`, `X-Forwarded-*`, `Forwarded` or an absolute request target; of several addresses `Host` alone chooses one',
     source: rfc(6749, '3.1.2'),
   },
   R028: {
@@ -665,7 +665,7 @@ export const requirements: Record<string, Requirement> = {
   R302: { requirement: 'Guards GET and HEAD as it guards POST', source: asvs('3.5.3', '3.5.8') },
   R303: {
     requirement:
-      'Guards every content type, and compares `Origin` with `publicUrl`, not with the address the request came to',
+      'Guards every content type, and compares `Origin` with the configured address, not with what a request says its address is',
     source: asvs('3.5.2'),
   },
   R304: {
@@ -845,7 +845,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R602: {
     requirement:
-      'Binds each seal to its purpose, to `publicUrl` and to the cookie name: in any other place it opens nothing',
+      'Binds each seal to its purpose, to its public address and to the cookie name: in any other place it opens nothing',
     source: ownPolicy,
   },
   R603: {

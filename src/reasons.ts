@@ -26,7 +26,7 @@ export const reasons = {
   method_refused: 'The method is not served here.',
   insecure_transport: 'A trusted proxy says that the request came over plain http, and publicUrl is https.',
   no_such_path: 'Neither an endpoint, nor a route, nor a file has this path.',
-  provider_unknown: 'The request names a provider that is not configured.',
+  provider_unknown: 'The request names a provider that is not configured, or not offered at this address.',
   // Sessions
   session_absent: 'The request has no session cookie.',
   session_invalid:

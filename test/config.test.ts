@@ -645,3 +645,70 @@ test('createCoatcheck() without a platform refuses every store but memory', () =
     'store.type: createCoatcheck() without a platform has no redis, only memory',
   )
 })
+
+describe('public addresses', () => {
+  const main = 'https://app.example.com'
+  const there = 'https://partners.example.com'
+  /** Mistakes with these `publicUrls`, one list for each provider; `undefined` for one that has none. */
+  const mistakesWith = (...lists: unknown[]) =>
+    mistakes((config) => {
+      const [provider] = config.providers
+      config.providers = lists.map((publicUrls, index) => ({
+        ...provider,
+        id: `p${index}`,
+        issuer: `https://as${index}.example.com`,
+        ...(publicUrls === undefined ? {} : { publicUrls }),
+      }))
+    })
+
+  test.each<[string, unknown[]]>([
+    ['the main one alone, by default', [undefined]],
+    ['the main one by its name', [[main]]],
+    ['another beside the main one', [[main, there]]],
+    ['one for each provider', [undefined, [there]]],
+    ['the main one in another form', [['HTTPS://APP.example.com:443/'], [there]]],
+    ['one of several providers', [undefined, [there], [there, main]]],
+  ])('may be %s', (_, lists) => {
+    expect(mistakesWith(...lists)).toEqual([])
+  })
+
+  test.each<[string, unknown[], string[]]>([
+    ['no list', [main], ['providers[0].publicUrls: must be a list']],
+    ['an empty list', [undefined, []], ['providers[1].publicUrls: must have at least one address']],
+    ['a path', [[main, `${there}/x`]], ['providers[0].publicUrls[1]: must be an origin: no path and no query']],
+    [
+      'http beyond loopback',
+      [[main, 'http://partners.example.com']],
+      ['providers[0].publicUrls[1]: must be https (http only on loopback)'],
+    ],
+    [
+      'http on loopback beside https',
+      [[main, 'http://localhost:3000']],
+      ['providers[0].publicUrls[1]: must be https or http as publicUrl is'],
+    ],
+    ['one address twice', [[main, there, `${there}:443/`]], ['providers[0].publicUrls[2]: must not be there twice']],
+    [
+      'one host at two ports',
+      [[main, `${main}:8443`], [`${there}:1`], [`${there}:2`]],
+      [
+        'providers[0].publicUrls[1]: must not have the host of publicUrl: browsers send cookies to every port of a host',
+        'providers[2].publicUrls[0]: must not have the host of providers[1].publicUrls[0]: browsers send cookies to every port of a host',
+      ],
+    ],
+    [
+      'nobody at the main one',
+      [[there], ['https://x.example']],
+      ['publicUrl: must be among publicUrls of at least one of providers'],
+    ],
+  ])('may not be %s', (_, lists, expected) => {
+    expect(mistakesWith(...lists)).toEqual(expected)
+  })
+
+  test('are told of together with everything else', () => {
+    const found = mistakes((config) => {
+      config.publicUrl = 'nonsense'
+      config.providers[0].publicUrls = [there, 7]
+    })
+    expect(found).toEqual(['publicUrl: must be an absolute https URL', 'providers[0].publicUrls[1]: must be a string'])
+  })
+})

@@ -67,7 +67,8 @@ describe('docs/providers', () => {
 
 test('the providers of docs/providers.md can be copied', () => {
   const text = readFileSync('docs/providers.md', 'utf8')
-  const providers = [...text.matchAll(/```json\n(.*?)```/gs)].map(([, json = '']) => JSON.parse(json))
+  const blocks = [...text.matchAll(/```json\n(.*?)```/gs)].map(([, json = '']) => JSON.parse(json))
+  const [providers, documents] = [blocks.filter(({ id }) => id), blocks.filter(({ id }) => !id)]
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const env = {
     CLIENT_SECRET: 'secret',
@@ -79,4 +80,6 @@ test('the providers of docs/providers.md can be copied', () => {
     const config = { publicUrl: 'https://app.example.com', session: { keys: [sessionKey()] }, providers: [provider] }
     expect(readConfig(config, env).providers[0]?.id).toBe(provider.id)
   }
+  const [several] = documents.map((document) => readConfig(document, { ...env, COATCHECK_KEY: sessionKey() }))
+  expect(several?.providers.map(({ publicUrls = [] }) => publicUrls.length)).toEqual([0, 1, 2])
 })

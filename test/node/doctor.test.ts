@@ -69,7 +69,7 @@ const codes = ({ findings }: Report, about?: string) =>
 const found = ({ findings }: Report, code: Finding['code']) => findings.find((one) => one.code === code)
 
 /** The configuration with its provider changed. */
-function withProvider({ config }: World, more: object): ConfigInput {
+function withProvider({ config }: Pick<World, 'config'>, more: object): ConfigInput {
   const [provider, ...others] = config.providers
   return { ...config, providers: [{ ...provider, ...more } as (typeof config.providers)[number], ...others] }
 }
@@ -583,6 +583,35 @@ describe('of publicUrl', () => {
     const world = await healthy()
     const publicUrl = `http://app.localhost:${new URL(world.api.url).port}`
     expect(codes(await report({ config: { ...world.config, publicUrl } }))).toEqual(['public_url_foreign'])
+  })
+
+  const second = ({ config }: Pick<World, 'config'>) => `http://127.0.0.1:${config.listen?.port}`
+  const atBoth = (world: Pick<World, 'config'>) =>
+    withProvider(world, { publicUrls: [second(world), world.config.publicUrl] })
+
+  test('looks at each address, and at what each provider has registered for each of its own', async () => {
+    const world = await healthy(({ config }) => ({ providers: atBoth({ config }).providers }))
+    const result = await report(world)
+    expect(codes(result)).toEqual([])
+    const addresses = [world.config.publicUrl, second(world)]
+    const saying = (code: Finding['code']) => result.findings.filter((one) => one.code === code).map(({ what }) => what)
+    for (const code of ['public_url_ok', 'redirect_uri_ok', 'post_logout_uri_ok'] as const) {
+      expect(saying(code), code).toHaveLength(2)
+      for (const address of addresses) expect(saying(code).filter((what) => what.includes(address))).toHaveLength(1)
+    }
+    expect(saying('backchannel_logout_ok')).toEqual([expect.stringContaining(second(world))])
+    world.as.behaviour.faults['/authorize'] = ({ query }) =>
+      query.get('redirect_uri')?.startsWith(second(world)) ? { status: 400, body: '' } : undefined
+    const refused = await report(world)
+    expect(codes(refused)).toEqual(['redirect_uri_refused'])
+    expect(found(refused, 'redirect_uri_refused')?.change).toContain(`Register ${second(world)}/auth/callback as`)
+  })
+
+  test('public_url_foreign: coatcheck answers, but not as this address, as behind a proxy that sends its own Host', async () => {
+    const world = await healthy()
+    const result = await report({ config: atBoth(world) })
+    expect(codes(result)).toEqual(['public_url_foreign'])
+    expect(found(result, 'public_url_foreign')?.what).toContain(second(world))
   })
 })
 

@@ -1,5 +1,5 @@
 // Attack: what one public address was given is brought to another: sessions, sign-ins, providers, the right to ask.
-// R019 R027 R303 R602
+// R027 R031 R303 R602
 import { describe, expect, test } from 'vitest'
 import type { Browser } from '../support/browser.ts'
 import { runtime } from '../support/coatcheck.ts'
@@ -29,7 +29,7 @@ describe('R602 cookies of', () => {
         await owner.signIn('?provider=main')
         const before = world.api.requests.length
         const tokens = world.as.to('/token').length
-        expectRefusal(await copied(world, world[to], owner).fetch('/api/x'), 401, 'session_expired')
+        expectRefusal(await copied(world, world[to], owner).fetch('/api/x'), 401, 'session_required')
         await expectSignedOut(copied(world, world[to], owner))
         const listed = await copied(world, world[to], owner).fetch('/auth/sessions')
         expect(listed.status).toBe(401)
@@ -57,7 +57,7 @@ describe('R602 cookies of', () => {
   })
 })
 
-describe('R019 a code', () => {
+describe('R031 a code', () => {
   test.each(ways)(
     'that was asked for at %s signs nobody in at %s, with the state of a sign-in there',
     async (_, __, from, to) => {
@@ -127,8 +127,7 @@ describe('R027 which address a request is for', () => {
       { 'x-forwarded-host': host },
       { forwarded: `host=${host}` },
       { 'x-original-host': host, 'x-host': host },
-      { ':authority': host },
-    ].slice(0, 3)
+    ]
     for (const headers of others) {
       expect(addressOf(await login(world, headers))).toBe(world.here)
       const swapped = Object.fromEntries(
@@ -178,7 +177,7 @@ describe('R027 which address a request is for', () => {
   ])('is not the other one for %s', async (_, bytes) => {
     const world = await startHosts()
     const [answer] = await converse(world.url, bytes(new URL(world.there).host))
-    expect(answer?.status).toBe(400)
+    expect([400, 404]).toContain(answer?.status)
     expect(answer?.setCookie).toEqual([])
     expectSilent(world.partners, '/authorize')
   })
