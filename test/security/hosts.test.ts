@@ -1,11 +1,13 @@
 // Attack: what one public address was given is brought to another: sessions, sign-ins, providers, the right to ask.
-// R027 R031 R303 R602
+// R027 R031 R303 R312 R526 R602
 import { describe, expect, test } from 'vitest'
 import type { Browser } from '../support/browser.ts'
-import { runtime } from '../support/coatcheck.ts'
+import { providerFor, runtime, startWorld } from '../support/coatcheck.ts'
 import { type Hosts, startHosts } from '../support/hosts.ts'
 import { expectNoCanary, expectRefusal, expectSignedOut, expectSilent } from '../support/oracles.ts'
-import { converse, head } from '../support/raw.ts'
+import { converse, head, openConnection } from '../support/raw.ts'
+import { takeWebSockets } from '../support/websocket.ts'
+import { handshakeLines } from '../support/websocket-frames.ts'
 
 /** Another browser at `at`, with a copy of all the cookies. */
 function copied(world: Hosts, at: string, from: Browser): Browser {
@@ -111,6 +113,59 @@ describe('R303 a page of one address', () => {
     }
     expect(world.api.requests).toHaveLength(before)
     expect((await browser.fetch('/api/x')).status).toBe(200)
+  })
+})
+
+describe('R312 a WebSocket', () => {
+  test.each(ways)('is not opened by a page of %s at %s, and is by one of its own', async (_, __, from, to) => {
+    const world = await startHosts(({ api }) => ({
+      routes: [{ path: '/api', upstream: `${api.url}/v1`, token: 'user', websocket: true }],
+    }))
+    const { handshakes } = takeWebSockets(world.api)
+    const browser = world.browser(world[to])
+    await browser.signIn('?provider=main')
+    const handshake = async (origin: string) => {
+      const connection = openConnection(world.url)
+      const lines = [...handshakeLines, `Origin: ${origin}`, `Cookie: ${browser.cookieHeader()}`]
+      connection.send(head('GET /api/x', lines, new URL(world[to]).host))
+      await expect.poll(() => connection.received()).toContain('HTTP/1.1 ')
+      connection.close()
+      return connection.received().slice('HTTP/1.1 '.length, 'HTTP/1.1 101'.length)
+    }
+    expect(await handshake(world[from])).toBe('403')
+    expect(handshakes).toHaveLength(0)
+    expect(await handshake(world[to])).toBe('101')
+  })
+})
+
+describe('several https addresses', () => {
+  const [main, other] = ['https://app.example', 'https://partners.example']
+  const start = () =>
+    startWorld(({ as }) => ({
+      publicUrl: main,
+      trustedProxies: ['127.0.0.1'],
+      providers: [{ ...providerFor(as), publicUrls: [main, other] }],
+    }))
+
+  test('R027 are told apart with the default port in Host and without it, and by no other port', async () => {
+    const world = await start()
+    const hosts = { 'partners.example': other, 'partners.example:443': other, 'partners.example:80': main }
+    for (const [host, expected] of Object.entries(hosts)) {
+      const answer = await world.browser().navigate('/auth/login', { headers: { host } })
+      const login = new URL(answer.headers.get('location') ?? 'none:')
+      expect(login.searchParams.get('redirect_uri'), host).toBe(`${expected}/auth/callback`)
+      expect(answer.setCookie[0]).toMatch(/^__Host-Http-coatcheck-login=.*; Secure/)
+    }
+  })
+
+  test('R526 each send what came by http to themselves', async () => {
+    const world = await start()
+    // How the proxy in front is known: on Node by its address, on Workers by what Cloudflare says.
+    const headers = { 'x-forwarded-proto': 'http', 'cf-connecting-ip': '127.0.0.1' }
+    for (const at of [main, other]) {
+      const answer = await world.browser(at).navigate('/orders?a=1', { headers })
+      expect([answer.status, answer.headers.get('location')]).toEqual([303, `${at}/orders?a=1`])
+    }
   })
 })
 
