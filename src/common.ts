@@ -1,5 +1,4 @@
 // What all public addresses have in common: what is known of users, of ended sessions, of authorization servers, of APIs.
-
 import type { Config } from './config.ts'
 import { type Address, addressesOf } from './config-address.ts'
 import { callbackPathOf } from './oauth/authorization-response.ts'
@@ -16,7 +15,10 @@ import { memoryStore } from './stores/memory.ts'
 import { rateLimit } from './upstream/rate-limit.ts'
 import { routeMatcher } from './upstream/routes.ts'
 
-/** Made once. @param platform as the runtime supplies it; the one in what is returned has a store with one kind of error. */
+/**
+ * Made once for all addresses.
+ * @param platform as the runtime supplies it. `shared` is the same with a store that fails in one way only.
+ */
 export function createCommon(config: Config, platform: Platform) {
   const { now } = platform
   const shared = { ...platform, store: guarded(platform.store, platform) }
