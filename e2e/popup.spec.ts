@@ -33,6 +33,22 @@ test('says so when the user closes the window instead', async ({ page }) => {
   expect(await page.evaluate('outcome')).toBe(false)
 })
 
+test('goes on when the user looks back at the page in the middle', async ({ page }) => {
+  await openSignedOut(page)
+  await page.evaluate(clickToSignIn)
+  const opened = page.waitForEvent('popup')
+  await page.locator('body').click()
+  const popup = await opened
+  await popup.getByLabel('User name').waitFor()
+  expect(await popup.evaluate('opener')).toBe(null)
+  await page.evaluate(() => dispatchEvent(new Event('focus')))
+  const closed = popup.waitForEvent('close')
+  await fillLogin(popup)
+  await popup.getByRole('button', { name: 'Allow' }).click()
+  await closed
+  expect(await page.evaluate('outcome')).toBe(true)
+})
+
 test('R025 tells another origin that opened it nothing', async ({ page, world, context }) => {
   await openSignedOut(page)
   const stranger = await context.newPage()

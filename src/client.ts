@@ -35,7 +35,9 @@ export interface Client {
   login(options?: LoginOptions): void
   /**
    * Signs in in a window of its own, for pages that must not be left. Call it from a click, or browsers block the window.
-   * Resolves with who is signed in once that window is done or closed.
+   * Resolves with who is signed in once that window is done or closed. Where the page, or the authorization server, has a
+   * `Cross-Origin-Opener-Policy` of `same-origin`, browsers call the window closed as soon as it is there: a user who looks
+   * back at the page then counts as one who gave up, though the sign-in still takes effect.
    * @throws Error when the browser blocks the window
    */
   loginInPopup(options?: LoginOptions): Promise<SessionInfo>
@@ -95,6 +97,8 @@ export function createClient(options: ClientOptions = {}): Client {
         finished.close()
         throw new Error('The browser blocked the window of the sign-in')
       }
+      // The page knows the window, to see when it is closed; whatever it shows must not know the page.
+      popup.opener = null
       const over = new AbortController()
       await new Promise<void>((resolve) => {
         finished.onmessage = () => resolve()

@@ -1,5 +1,5 @@
 // Node as a platform: raw requests, undici to the upstreams, files from a folder.
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
@@ -46,7 +46,7 @@ export function nodePlatform(config: Config, { log, root }: { log: Log; root: st
   const authorizationServers = nodeFetch()
   const { upgrade, close: hangUp } = webSocketUpgrade()
   const background = new Set<Promise<unknown>>()
-  const dir = config.spa && join(root, config.spa.dir)
+  const dir = config.spa && resolve(root, config.spa.dir)
   const platform: NodePlatform = {
     now,
     fetch: authorizationServers.fetch,

@@ -25,7 +25,8 @@ export function createSpa(config: Pick<Config, 'spa' | 'publicUrl'>, platform: P
     ...['content-security-policy', [spa.csp, ...added.map((directive) => directive.join(' '))].join('; ')],
     ...['x-content-type-options', 'nosniff'],
     ...['referrer-policy', 'same-origin'],
-    ...['cross-origin-opener-policy', 'same-origin'],
+    // Windows that the application opens, such as that of a sign-in, stay known to it.
+    ...['cross-origin-opener-policy', 'same-origin-allow-popups'],
     ...['cross-origin-resource-policy', 'same-origin'],
     ...(secure ? strictTransport : []),
   ]

@@ -54,11 +54,16 @@ describe('the single-page application', () => {
       'content-security-policy': "default-src 'self'; object-src 'none'; base-uri 'self'; frame-ancestors 'none'",
       'x-content-type-options': 'nosniff',
       'referrer-policy': 'same-origin',
-      'cross-origin-opener-policy': 'same-origin',
+      'cross-origin-opener-policy': 'same-origin-allow-popups',
       'cross-origin-resource-policy': 'same-origin',
       'cache-control': 'no-cache',
     })
     expect(answer.headers.get('strict-transport-security')).toBeNull()
+  })
+
+  test('is found where an absolute path says', async () => {
+    const browser = await start({ dir: join(root, 'dist') })
+    expect((await browser.navigate('/')).text).toBe('<h1>start page</h1>')
   })
 
   test('on https asks for https for a year', async () => {
