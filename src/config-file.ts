@@ -65,7 +65,10 @@ function missingFiles(document: ConfigInput, root: string): string[] {
 function storeMistakes(document: ConfigInput, root: string): string[] {
   const { store } = document ?? {}
   if (store?.type !== 'sqlite' || typeof store.path !== 'string' || /\$\{/.test(store.path)) return []
-  return existsSync(dirname(resolve(root, store.path))) ? [] : ['store.path: its folder does not exist']
+  const path = resolve(root, store.path)
+  if (!existsSync(dirname(path))) return ['store.path: its folder does not exist']
+  const isOther = statSync(path, { throwIfNoEntry: false })?.isFile() === false
+  return isOther ? ['store.path: must be a file, and is none'] : []
 }
 
 /** What in the environment would make everything else pointless. */

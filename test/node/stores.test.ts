@@ -59,12 +59,15 @@ describe('coatcheck serve with a store of type sqlite', () => {
     expect(run.stderr()).toBe(`coatcheck cannot start: Cannot open the store ${file}: it is not a database\n`)
   })
 
-  test('needs the folder of the file, as `check` says too', async () => {
-    const file = await fileWith(config(0, { type: 'sqlite', path: 'nowhere/store.db' }))
+  test.each([
+    ['nowhere/store.db', 'its folder does not exist'],
+    ['.', 'must be a file, and is none'],
+  ])('needs a place for the file, which %s is not, as `check` says too', async (path, mistake) => {
+    const file = await fileWith(config(0, { type: 'sqlite', path }))
     for (const command of ['serve', 'check']) {
       const run = coatcheck([command, '--config', file])
       expect(await run.exit).toBe(2)
-      expect(run.stderr()).toContain('store.path: its folder does not exist')
+      expect(run.stderr()).toContain(`store.path: ${mistake}`)
     }
   })
 })
