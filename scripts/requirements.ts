@@ -192,7 +192,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R035: {
     requirement:
-      'Remembers for each sign-in at which authorization server it began: a code of one is never sent to another, whether they send `iss` or not',
+      'Remembers for each sign-in and session at which authorization server it began: neither code nor token of one is ever sent to another, whether they send `iss` or not, nor when a provider gets another issuer',
     source: and(rfc(9700, '2.1'), rfc(9700, '4.4.2')),
   },
   R036: {
@@ -279,7 +279,8 @@ export const requirements: Record<string, Requirement> = {
     source: topicsUpdate('cross-toolkit OAuth account takeover'),
   },
   R055: {
-    requirement: 'Finishes a sign-in only in the browser that began it',
+    requirement:
+      'Finishes a sign-in only in the browser that began it, and one that is silent, stronger or for more scope only as the user who is signed in',
     source: topicsUpdate('cross-user session fixation'),
   },
   R056: {
@@ -676,7 +677,7 @@ export const requirements: Record<string, Requirement> = {
   R306: { requirement: 'Refuses preflights of other origins itself; no API hears of them', source: ownPolicy },
   R310: {
     requirement:
-      'Asks the visitor before a sign-in that another site opened, so that none switches an identity or starts without notice',
+      'Asks the visitor before a sign-in that another site opened, so that none switches an identity or starts without notice; an identity that changes on top of a session is refused or told',
     source: and('FAPI 2.0 Security Profile, section 5.3.3.1', asvs('7.6.2', '10.2.1')),
   },
   R311: { requirement: 'Lets no other origin sign a user out', source: and(rfc(10017, '6.1.3.3'), ownPolicy) },

@@ -12,11 +12,12 @@ import { createBackchannelLogout } from './endpoints/backchannel-logout.ts'
 import { createFrontchannelLogout, createKnownNames, frontchannelPath } from './endpoints/frontchannel-logout.ts'
 import { createInitiateLogin, initiatePath } from './endpoints/initiate-login.ts'
 import { createJwks } from './endpoints/jwks.ts'
-import { createLogin, loginPath } from './endpoints/login.ts'
+import { createLogin } from './endpoints/login.ts'
 import { createLogout } from './endpoints/logout.ts'
 import { createSessionEndpoints } from './endpoints/session.ts'
 import { createSessionsEndpoints } from './endpoints/sessions.ts'
 import { CoatcheckError } from './errors.ts'
+import { loginPath, loginUrls } from './login-url.ts'
 import { createAnswerCookies } from './oauth/answer-cookies.ts'
 import { createApiTokens } from './oauth/api-tokens.ts'
 import { createCredentials } from './oauth/credentials.ts'
@@ -103,7 +104,9 @@ function createAt(address: Address, platform: Platform, common: ReturnType<typeo
   const answerCookies = createAnswerCookies(sessions, refresher, shared)
   const clientAddress = clientAddressOf(config.trustedProxies)
   const scopes = optionalScopes(config)
-  const proveScope = async (scope: string) => `${(await sealer.hashes('scope', scope))[0]?.slice(0, 22)}`
+  const proveScope = async (scope: string, { id }: Pick<Session, 'id'>) =>
+    `${(await sealer.hashes('scope', `${id} ${scope}`))[0]?.slice(0, 22)}`
+  const loginUrl = loginUrls(offered)
   const api = createApi({
     config,
     platform,
@@ -113,6 +116,7 @@ function createAt(address: Address, platform: Platform, common: ReturnType<typeo
     dpop: createDpop(now),
     scopes,
     proveScope,
+    loginUrl,
     clientAddress,
     rateLimit,
     cookies,
@@ -130,12 +134,13 @@ function createAt(address: Address, platform: Platform, common: ReturnType<typeo
     directory,
     scopes,
     proveScope,
+    loginUrl,
     begun: createKnownNames({ config, platform: shared, names }),
   })
-  const initiateLogin = createInitiateLogin({ config: signIns, platform })
+  const initiateLogin = createInitiateLogin({ config: signIns, platform, loginUrl })
   const session = createSessionEndpoints({ config, platform, sessions })
   const logout = createLogout({ config, platform: shared, relyingParties, cookies, sessions, signOut })
-  const ownSessions = createSessionsEndpoints({ config, platform, sessions, signOut, directory })
+  const ownSessions = createSessionsEndpoints({ config, platform, sessions, signOut, directory, loginUrl })
   const backchannelLogout = createBackchannelLogout({ ...common, platform: shared, sessions })
   const spa = createSpa(config, platform)
 

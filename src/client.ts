@@ -11,6 +11,11 @@ export interface ClientOptions {
    * (`insufficient_scope`). `client.login({ problem })` asks for it; without `problem.loginUrl` nothing would help.
    */
   onStrongerSignIn?: (problem: Problem) => void
+  /**
+   * Called when the session that the page knew gave way to another, or to none: in this browser somebody signed in anew, or
+   * out. `info.user` says who it is now. The page learns of it when the user comes back to it, and from `session()`.
+   */
+  onSessionChanged?: (info: SessionInfo) => void
   /** Replaces the page's `fetch`. */
   fetch?: typeof fetch
 }
@@ -86,9 +91,25 @@ export function createClient(options: ClientOptions = {}): Client {
     return `/auth/login?${query}`
   }
 
+  /** The session that was there last; empty for none. */
+  let known: string | undefined
+
+  function noticed(info: SessionInfo): SessionInfo {
+    const before = known
+    known = info.authenticated ? info.session.id : ''
+    if (before !== undefined && before !== known) options.onSessionChanged?.(info)
+    return info
+  }
+
+  if (options.onSessionChanged) {
+    document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState === 'visible' && known !== undefined) client.session().catch(() => {})
+    })
+  }
+
   const client: Client = {
-    session: async () => json<SessionInfo>(await call('/auth/session')),
-    extend: async () => json<SessionInfo>(await call('/auth/session', { method: 'POST' })),
+    session: async () => noticed(await json<SessionInfo>(await call('/auth/session'))),
+    extend: async () => noticed(await json<SessionInfo>(await call('/auth/session', { method: 'POST' }))),
     login: (asked) => location.assign(loginUrl(asked)),
     async loginInPopup(asked) {
       const finished = new BroadcastChannel(loginChannel)

@@ -38,6 +38,7 @@ export const reasons = {
   session_ended:
     'The session was ended (sign-out, or the authorization server ended it) and the cookie is a copy from before.',
   session_replaced: 'The user signed in again in the same browser.',
+  user_replaced: 'Somebody else signed in, in a browser where this user was signed in.',
   logged_out: 'The user signed out.',
   ended_by_user: 'The user ended this session from a list of sessions.',
   ended_everywhere: 'The user ended all sessions.',
@@ -79,6 +80,10 @@ export const reasons = {
   login_loop:
     'Four sign-ins within half a minute left this browser without a session: it keeps no cookies of this site, or a page sends signed-in users to sign in.',
   login_repeated: 'The callback was used before.',
+  user_mismatch:
+    'A sign-in that must keep the user (silent, for more scope, or a stronger one) came back as somebody else.',
+  issuer_unknown:
+    'The session or the sign-in began at an authorization server that is not configured any more, or not by that id.',
   issuer_mismatch: 'The answer came from, or names, another issuer than the one the sign-in went to.',
   issuer_missing:
     'The answer does not say whose it is (iss, RFC 9207), although the authorization server or the profile says it must.',

@@ -1,8 +1,8 @@
 // What a browser is told when something was refused or went wrong, and what the operator is told of it besides.
 import type { Context } from 'hono'
 import { problemResponse, strictTransport } from './answers.ts'
-import { loginPath } from './endpoints/login.ts'
 import { CoatcheckError } from './errors.ts'
+import { loginPath } from './login-url.ts'
 import { errorPage } from './pages.ts'
 import { headerText, type Platform } from './platform.ts'
 

@@ -42,6 +42,8 @@ export type SessionInfo =
         absoluteExpiresIn: number
         /** `reauth_required`: the user is known, but the access token is gone and cannot be renewed. */
         state: 'active' | 'reauth_required'
+        /** There when the sign-in took the place of another user's session in this browser: say who it is now. */
+        replacedUser?: true
       }
     }
 

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { createClient, type Problem } from '../src/client.ts'
+import { createClient, type Problem, type SessionInfo } from '../src/client.ts'
 import { startWorld, type World } from './support/coatcheck.ts'
 
 const assign = vi.fn()
@@ -104,6 +104,23 @@ describe('createClient()', () => {
     world.api.answer = (_, response) => response.writeHead(401).end()
     expect((await client.fetch('/api/orders')).status).toBe(401)
     expect(told).toHaveLength(1)
+  })
+
+  test('tells a page that comes back that another session took the place of the one it knew', async () => {
+    const world = await startWorld()
+    const { browser, fetch } = page(world)
+    const document = Object.assign(new EventTarget(), { visibilityState: 'visible' })
+    vi.stubGlobal('document', document)
+    const told: SessionInfo[] = []
+    const client = createClient({ fetch, onSessionChanged: (info) => told.push(info) })
+    await browser.signIn()
+    await client.session()
+    await client.session()
+    expect(told).toEqual([])
+    world.as.behaviour.user = { sub: 'bob' }
+    await browser.signIn()
+    document.dispatchEvent(new Event('visibilitychange'))
+    await expect.poll(() => told).toMatchObject([{ user: { sub: 'bob' }, session: { replacedUser: true } }])
   })
 
   test('fetch() fits where a library takes a fetch: a URL or a Request is as good as a path', async () => {

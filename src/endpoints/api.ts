@@ -11,7 +11,6 @@ import { type Route, type Target, upstreamPath } from '../upstream/routes.ts'
 import { offeredProtocols } from '../upstream/websocket-handshake.ts'
 import { type BearerParts, createBearerCallers } from './bearer.ts'
 import { createForwarding, type ForwardingParts } from './forwarding.ts'
-import { loginPath } from './login.ts'
 
 export interface ApiParts extends ForwardingParts {
   clientAddress: ClientAddress
@@ -24,8 +23,9 @@ export interface ApiParts extends ForwardingParts {
 export type Api = (route: Route, target: Target, exchange: Exchange) => Promise<Response>
 
 export function createApi(parts: ApiParts): Api {
-  const { config, platform, sessions, credentials, clientAddress, rateLimit, scopes } = parts
+  const { config, platform, sessions, credentials, clientAddress, rateLimit, scopes, loginUrl } = parts
   const send = createForwarding(parts)
+  const signIns = { loginUrl, scopes }
   const bearers = createBearerCallers({ ...parts, publicUrl: config.publicUrl, send, now: platform.now })
 
   /** The session, if the route can do without one or there is one. @throws CoatcheckError */
@@ -34,8 +34,8 @@ export function createApi(parts: ApiParts): Api {
     // Only who brings no session at all is somebody else: a session that failed must not become another identity.
     const isNobody = route.token.kind === 'user-or-none' || refusal.reason === 'session_absent'
     if (route.servesAnybody && isNobody) return undefined
-    const { code, reason, setCookie } = refusal
-    throw new CoatcheckError(code, reason, { setCookie, loginUrl: loginPath })
+    const { code, reason, setCookie, provider } = refusal
+    throw new CoatcheckError(code, reason, { setCookie, loginUrl: loginUrl(provider) })
   }
 
   return async function api(route, target, exchange) {
@@ -75,7 +75,7 @@ export function createApi(parts: ApiParts): Api {
       const credential = found instanceof Promise ? await found : found
       const waited = found instanceof Promise ? platform.now() - startedAt : 0
       if (session) {
-        requireGrants(route, session, credential?.token, { loginPath, scopes })
+        requireGrants(route, session, credential?.token, signIns)
         const touched = sessions.touch(session)
         if (touched) await touched
       }
@@ -92,8 +92,8 @@ export function createApi(parts: ApiParts): Api {
     if (code.startsWith('upstream_')) platform.log({ event: 'upstream.failed', route, code, reason })
     // Who brings a token is told in a challenge what is wrong with it, and has no browser to sign in with.
     const mayLogIn = errorCodes[code].status === 401 && details.challenge === undefined
-    const loginUrl = mayLogIn ? { loginUrl: loginPath } : {}
+    const signIn = mayLogIn ? { loginUrl: loginUrl(session?.holding.provider) } : {}
     const setCookie = details.setCookie ?? (session ? sessions.cookiesFor(session) : [])
-    return new CoatcheckError(code, reason, { ...loginUrl, ...details, setCookie }, error)
+    return new CoatcheckError(code, reason, { ...signIn, ...details, setCookie }, error)
   }
 }

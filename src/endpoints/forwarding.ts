@@ -2,6 +2,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Config } from '../config.ts'
 import { CoatcheckError, errorCodes } from '../errors.ts'
+import type { LoginUrl } from '../login-url.ts'
 import type { AnswerCookies } from '../oauth/answer-cookies.ts'
 import type { Credential, Credentials } from '../oauth/credentials.ts'
 import type { Dpop } from '../oauth/dpop.ts'
@@ -13,7 +14,6 @@ import { challengeFor, isInvalidToken, isNonceWanted, scopeAskedFor, stepUpAsked
 import { towardsBrowser, towardsUpstream } from '../upstream/headers.ts'
 import { browserLocation, type Route } from '../upstream/routes.ts'
 import { type ScopeProof, strongerSignIn, widerSignInFor } from '../upstream/stronger-sign-in.ts'
-import { loginPath } from './login.ts'
 import { webSocketCall } from './websocket.ts'
 
 /** One request on its way along a route. */
@@ -43,6 +43,7 @@ export interface ForwardingParts {
   /** Scopes that a sign-in may be asked for. */
   scopes: ReadonlySet<string>
   proveScope: ScopeProof
+  loginUrl: LoginUrl
 }
 
 /** Sends a call, and whatever it takes to have it accepted. @throws CoatcheckError */
@@ -73,6 +74,7 @@ export function createForwarding({
   answerCookies,
   dpop,
   proveScope,
+  loginUrl,
 }: ForwardingParts): Forwarding {
   const { protocol, host } = new URL(config.publicUrl)
   const proto = protocol.slice(0, -1)
@@ -148,7 +150,7 @@ export function createForwarding({
       if (challenge === undefined || (status !== 401 && status !== 403)) return false
       if (session) {
         const stepUp = status === 401 ? stepUpAskedFor(challenge) : undefined
-        if (stepUp) refusal = strongerSignIn(stepUp, session, loginPath, platform.now())
+        if (stepUp) refusal = strongerSignIn(stepUp, session, loginUrl, platform.now())
         else if (status === 403) wanted = scopeAskedFor(challenge)
       }
       if (refusal || wanted) return true
@@ -171,7 +173,7 @@ export function createForwarding({
       following?.take()
     }
     if (typeof refusal === 'string') return refusal
-    if (wanted && session) throw await widerSignInFor(wanted, session, loginPath, proveScope)
+    if (wanted && session) throw await widerSignInFor(wanted, route, session, { loginUrl, proveScope })
     throw refusal ?? new CoatcheckError('internal_error', 'unexpected', {}, route.path)
   }
 

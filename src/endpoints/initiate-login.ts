@@ -2,15 +2,15 @@
 import type { Context } from 'hono'
 import type { Config } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
+import { type LoginUrl, longestHint } from '../login-url.ts'
 import { confirmLoginPage } from '../pages.ts'
 import type { Platform } from '../platform.ts'
 import { safeReturnTo } from '../security.ts'
-import { loginPath } from './login.ts'
 
 export const initiatePath = '/auth/initiate-login'
 
-/** Longest value of a parameter, in characters. */
-const longest = 1_024
+/** Longest address in a parameter, in characters. */
+const longestAddress = 1_024
 /** Longest form. Bytes. */
 const longestForm = 8_192
 
@@ -25,14 +25,16 @@ async function formOf(c: Context): Promise<Record<string, unknown>> {
 export function createInitiateLogin({
   config,
   platform,
+  loginUrl,
 }: {
   config: Pick<Config, 'publicUrl' | 'providers'>
   platform: Pick<Platform, 'log'>
+  loginUrl: LoginUrl
 }) {
   return async (c: Context): Promise<Response> => {
     const given = new URL(c.req.url).searchParams
     const form = c.req.method === 'POST' ? await formOf(c) : {}
-    const value = (name: string): string | undefined => {
+    const value = (name: string, longest: number): string | undefined => {
       const all = given.getAll(name)
       const posted = (form as Record<string, unknown>)[name]
       const [only, ...more] = typeof posted === 'string' ? [...all, posted] : all
@@ -40,14 +42,13 @@ export function createInitiateLogin({
       if (only !== undefined && only.length > longest) throw new CoatcheckError('bad_request', 'parameter_malformed')
       return only
     }
-    const issuer = value('iss')
+    const issuer = value('iss', longestAddress)
     const provider = config.providers.find((one) => one.issuer === issuer)
     if (!provider) throw new CoatcheckError('bad_request', 'initiation_refused')
-    const hint = value('login_hint')
-    const query = new URLSearchParams({ provider: provider.id, returnTo: returnToOf(value('target_link_uri')) })
-    if (hint !== undefined) query.set('login_hint', hint)
+    const hint = value('login_hint', longestHint)
+    const returnTo = returnToOf(value('target_link_uri', longestAddress))
     platform.log({ event: 'login.asked', reason: 'cross_site_login' })
-    return confirmLoginPage(`${loginPath}?${query}`)
+    return confirmLoginPage(loginUrl(provider.id, { returnTo, ...(hint !== undefined && { login_hint: hint }) }))
   }
 
   /** The path of an address of ours. @throws CoatcheckError for any other: it would make an open redirector of us. */

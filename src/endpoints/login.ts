@@ -3,9 +3,10 @@ import type { Context } from 'hono'
 import { seeOther } from '../answers.ts'
 import type { Config } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
-import type { LoginHints, LoginTransaction } from '../oauth/authorization-request.ts'
+import { type LoginUrl, longestHint } from '../login-url.ts'
+import type { LoginHints } from '../oauth/authorization-request.ts'
 import { type AuthorizationResponse, claimedState } from '../oauth/authorization-response.ts'
-import type { RelyingParty } from '../oauth/relying-party.ts'
+import { type RelyingParty, relyingPartyOf } from '../oauth/relying-party.ts'
 import type { SignOut } from '../oauth/sign-out.ts'
 import { chooseProviderPage, confirmLoginPage, loginLoopPage, staleLoginPage } from '../pages.ts'
 import { type HeaderRecord, headerText, type Platform } from '../platform.ts'
@@ -18,33 +19,7 @@ import type { Session, SignIn } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import { inTime } from '../stores/patience.ts'
 import type { ScopeProof } from '../upstream/stronger-sign-in.ts'
-
-export const loginPath = '/auth/login'
-
-/** How long a login may take, and how many may be under way in one browser. */
-const loginTime = 600_000
-const mostLogins = 5
-/** Longest value of a parameter that is passed on, in characters. */
-const longestHint = 512
-/** This many sign-ins that ended within this time, in milliseconds, and left no session are a loop. */
-const loop = { logins: 4, within: 30_000 }
-/** A sealed login cookie stays below this; the oldest login gives way. Bytes. */
-const cookieBudget = 3_800
-
-/** A login under way, or finished not long ago: then it is kept to tell a repeated callback where it had led. */
-interface PendingLogin extends LoginTransaction {
-  readonly returnTo: string
-  /** Milliseconds since 1970. */
-  readonly startedAt: number
-  /** The session that was live when the login began, and ends when it succeeds. */
-  readonly replaces?: string | undefined
-  /** With `prompt=none` "not signed in" is an answer and not a failure. */
-  readonly silent: boolean
-  readonly used: boolean
-  /** When it ended, and which session came of it. */
-  readonly finishedAt?: number | undefined
-  readonly session?: string | undefined
-}
+import { createLoginCookie, isLoop, type Logins, loginTime, type PendingLogin } from './login-cookie.ts'
 
 export interface LoginParts {
   config: Pick<Config, 'publicUrl' | 'providers' | 'login'>
@@ -58,6 +33,7 @@ export interface LoginParts {
   /** Scopes that a page may ask for besides the usual ones. */
   scopes: ReadonlySet<string>
   proveScope: ScopeProof
+  loginUrl: LoginUrl
   /** Told of each session that begins. */
   begun(session: Session): Promise<void>
 }
@@ -70,32 +46,9 @@ export interface LoginEndpoints {
 }
 
 export function createLogin(parts: LoginParts): LoginEndpoints {
-  const { config, platform, relyingParties, sealer, cookies, sessions, signOut, directory, scopes, proveScope, begun } =
-    parts
+  const { config, platform, relyingParties, sessions, signOut, directory, scopes, proveScope, loginUrl, begun } = parts
   const { now, log, store } = platform
-
-  async function readLogins(cookieHeader: string | undefined): Promise<PendingLogin[]> {
-    const seal = cookies.readLogin(cookieHeader)
-    const opened = seal === undefined ? undefined : await sealer.unseal('login', seal)
-    if (opened === undefined || opened.failure !== undefined) return []
-    return (opened.data as PendingLogin[]).filter(({ startedAt }) => startedAt + loginTime > now())
-  }
-
-  async function writeLogins(logins: readonly PendingLogin[]): Promise<string> {
-    const kept = logins.slice(-mostLogins)
-    const newest = kept.at(-1)?.startedAt ?? 0
-    const until = newest + loginTime
-    for (;;) {
-      const seal = await sealer.seal('login', kept, until)
-      const last = kept[0]
-      if (seal.length <= cookieBudget || (kept.length === 1 && last?.returnTo === '/')) {
-        return cookies.writeLogin(seal, Math.max(1, Math.ceil((until - now()) / 1_000)))
-      }
-      // The last one must fit: without its cookie a login could never be finished.
-      if (kept.length > 1) kept.shift()
-      else if (last) kept[0] = { ...last, returnTo: '/' }
-    }
-  }
+  const loginCookie = createLoginCookie(parts.sealer, parts.cookies, now)
 
   function relyingPartyFor(id: string | undefined): RelyingParty {
     const chosen = relyingParties.get(id ?? config.providers[0]?.id ?? '')
@@ -120,24 +73,31 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
       if (requireNavigation(headers) === 'foreign') {
         // The next navigation starts on our own page, and so is nobody else's (FAPI 2.0, section 5.3.3.1).
         log({ event: 'login.asked', reason: 'cross_site_login' })
-        return confirmLoginPage(`${loginPath}${new URL(c.req.url).search}`)
+        return confirmLoginPage(loginUrl() + new URL(c.req.url).search)
       }
       const { returnTo, provider, scope = '', scope_proof: proof, ...hints } = query
-      if (provider === undefined && config.login.chooser && config.providers.length > 1) {
-        return chooseProviderPage(loginPath, new URL(c.req.url).search, config.providers)
-      }
       const isTooLong = Object.values(hints).some((value) => value.length > longestHint)
       if (isTooLong || !/^\d{1,9}$/.test(hints.max_age ?? '0')) {
         throw new CoatcheckError('bad_request', 'parameter_malformed')
       }
-      // What the configuration does not name is not passed on, like any other parameter.
-      const isOurs = proof !== undefined && proof === (await proveScope(scope))
-      const asksFor = scope.split(' ').filter((name) => name !== '' && (isOurs || scopes.has(name)))
-      const relyingParty = relyingPartyFor(provider)
       const cookie = headerText(headers, 'cookie')
       const { session } = await sessions.open(cookie)
-      const logins = await readLogins(cookie)
-      if (!session && (await isLoop(logins))) return stopped(logins, safeReturnTo(returnTo, config.publicUrl))
+      // What the configuration does not name is not passed on, like any other parameter.
+      const isOurs = session !== undefined && proof !== undefined && proof === (await proveScope(scope, session))
+      const asksFor = scope.split(' ').filter((name) => name !== '' && (isOurs || scopes.has(name)))
+      const isStronger = hints.acr_values !== undefined || hints.max_age !== undefined
+      const keepsUser = hints.prompt === 'none' || isStronger || asksFor.length > 0
+      // Who is to stay who they are is sent to where they came from.
+      const home = session && relyingPartyOf(relyingParties, session.holding)
+      const chosen = provider ?? (keepsUser ? home?.provider.id : undefined)
+      if (chosen === undefined && config.login.chooser && config.providers.length > 1) {
+        return chooseProviderPage(loginUrl(), new URL(c.req.url).search, config.providers)
+      }
+      const relyingParty = relyingPartyFor(chosen)
+      const logins = await loginCookie.read(cookie)
+      if (!session && (await isLoop(logins, now(), sessions.isOverById))) {
+        return stopped(logins, loginUrl(chosen, { returnTo: safeReturnTo(returnTo, config.publicUrl) }))
+      }
       // What the operator asks of every sign-in cannot be talked down by whoever opens this address.
       const asked: LoginHints = { ...hints, ...relyingParty.provider.authorizationParams }
       const login: PendingLogin = {
@@ -146,75 +106,78 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
         codeVerifier: randomText(32),
         key: await relyingParty.bindingKey(),
         provider: relyingParty.provider.id,
+        issuer: relyingParty.provider.issuer,
         returnTo: safeReturnTo(returnTo, config.publicUrl),
         startedAt: now(),
         maxAge: asked.max_age === undefined ? undefined : Number(asked.max_age),
         acrValues: asked.acr_values,
-        moreScope: asksFor.length > 0 ? withGranted(asksFor, session) : [],
+        moreScope: asksFor.length > 0 ? withGranted(asksFor, home === relyingParty ? session : undefined) : [],
         replaces: session?.id,
+        keepsUser,
         silent: asked.prompt === 'none',
         used: false,
       }
+      const user = home && session && (await userOf(session.holding))
       const url = await relyingParty.authorizationUrl(login, asked)
       log({ event: 'login.started', provider: login.provider })
-      return seeOther(url.href, [await writeLogins([...logins, login])])
+      const pending = [...logins.pending, { ...login, user }]
+      return seeOther(url.href, [await loginCookie.write({ ...logins, pending })])
     },
 
     async finish(c) {
       const { headers } = platform.exchange(c)
       const cookie = headerText(headers, 'cookie')
       const sent = single(c, ['state', 'code', 'iss', 'error', 'error_description', 'response'])
-      const logins = await readLogins(cookie)
-      const login = logins.find(({ state }) => state === claimedState(sent))
+      const logins = await loginCookie.read(cookie)
+      const login = logins.pending.find(({ state }) => state === claimedState(sent))
       // An answer at another provider's address is nobody's answer (RFC 9700, section 4.4).
       const isExpected = login && relyingParties.get(login.provider)?.callbackPath === c.req.path
-      if (!login || !isExpected) return stale(headers, '/', 'login_unknown')
-      if (login.used) return stale(headers, login.returnTo, 'login_repeated', 'own')
+      if (!login || !isExpected) return stale(headers, 'login_unknown')
+      if (login.used) return stale(headers, 'login_repeated', login)
       // Of callbacks that arrive together one goes on (RFC 9700, section 4.2.4).
       const first = await store.add(`login-${await keyedHash(login.state, 'login')}`, 'used', loginTime)
-      if (!first) return stale(headers, login.returnTo, 'login_repeated', 'own')
+      if (!first) return stale(headers, 'login_repeated', login)
 
-      const loginCookie = (session?: string) => {
-        const spent = { codeVerifier: '', nonce: '', key: undefined, used: true, finishedAt: now(), session }
-        return writeLogins(logins.map((one) => (one === login ? { ...one, ...spent } : one)))
+      const finished = async (session?: Session) => {
+        const spent = { codeVerifier: '', nonce: '', key: undefined, user: undefined, used: true }
+        // The others find this session, which their answers need not bring: its cookie may be SameSite=Strict.
+        const found = session && { replaces: session.id, user: await userOf(session.holding) }
+        const change = (one: PendingLogin) => (one === login ? spent : one.used ? undefined : found)
+        const pending = logins.pending.map((one) => ({ ...one, ...change(one) }))
+        const leavesNothing = session === undefined && !login.silent
+        const ended = leavesNothing ? [] : [{ at: now(), session: session?.id }]
+        return loginCookie.write({ pending, finished: [...logins.finished, ...ended] })
       }
       let answer: AuthorizationResponse = {}
       try {
-        answer = await relyingPartyFor(login.provider).open(sent)
-        const session = await signIn(login, answer, headers)
-        return seeOther(login.returnTo, [await loginCookie(session.id), ...sessions.cookiesFor(session)])
+        const relyingParty = relyingPartyOf(relyingParties, login)
+        // By now its id is that of another server, which must not see the code.
+        if (!relyingParty) throw new CoatcheckError('login_failed', 'issuer_unknown')
+        answer = await relyingParty.open(sent)
+        const session = await signIn(login, relyingParty, answer, headers)
+        return seeOther(login.returnTo, [await finished(session), ...sessions.cookiesFor(session)])
       } catch (error) {
         const told =
           error instanceof CoatcheckError ? error : new CoatcheckError('login_failed', 'unexpected', {}, error)
         const isAnswer = told.reason === 'authorization_refused' && silentAnswers.has(answer.error ?? '')
-        if (login.silent && isAnswer) return seeOther(login.returnTo, [await loginCookie()])
+        if (login.silent && isAnswer) return seeOther(login.returnTo, [await finished()])
         log({ event: 'login.failed', provider: login.provider, reason: told.reason, detail: told.details.detail })
-        const loginUrl = startAgain(login.returnTo)
-        throw new CoatcheckError(
-          told.code,
-          told.reason,
-          { ...told.details, loginUrl, setCookie: [await loginCookie()] },
-          error,
-        )
+        const setCookie = [await finished()]
+        const isStranger = told.reason === 'user_mismatch'
+        if (login.silent && isStranger) return seeOther(login.returnTo, setCookie)
+        // Who is signed in there as somebody else must be able to say so.
+        const again = { returnTo: login.returnTo, ...(isStranger && { prompt: 'login' }) }
+        const details = { ...told.details, loginUrl: loginUrl(login.provider, again), setCookie }
+        throw new CoatcheckError(told.code, told.reason, details, error)
       }
     },
   }
 
-  /** Whether sign-ins end and leave nothing: neither because they failed, nor because the user signed out in between. */
-  async function isLoop(logins: readonly PendingLogin[]): Promise<boolean> {
-    let inARow = 0
-    for (const { finishedAt = 0, session, silent } of logins) {
-      const isLost = session === undefined ? silent : !(await sessions.isOverById(session))
-      if (isLost && finishedAt > now() - loop.within) inARow++
-    }
-    return inARow >= loop.logins
-  }
-
-  async function stopped(logins: readonly PendingLogin[], returnTo: string): Promise<Response> {
+  async function stopped({ pending }: Logins, again: string): Promise<Response> {
     log({ event: 'request.refused', code: 'login_failed', reason: 'login_loop' })
     // Whoever tries again after reading this begins anew.
-    const setCookie = await writeLogins(logins.filter(({ used }) => !used))
-    return loginLoopPage(startAgain(returnTo), [setCookie])
+    const setCookie = await loginCookie.write({ pending: pending.filter(({ used }) => !used), finished: [] })
+    return loginLoopPage(again, [setCookie])
   }
 
   /** More scopes are asked for on top of those that were asked for before (incremental consent). */
@@ -224,11 +187,15 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
   }
 
   /** Turns the answer of the authorization server into a session. */
-  async function signIn(login: PendingLogin, answer: AuthorizationResponse, headers: HeaderRecord): Promise<Session> {
+  async function signIn(
+    login: PendingLogin,
+    relyingParty: RelyingParty,
+    answer: AuthorizationResponse,
+    headers: HeaderRecord,
+  ): Promise<Session> {
     if (answer.code === undefined && answer.error === undefined) {
       throw new CoatcheckError('login_failed', 'authorization_response_malformed')
     }
-    const relyingParty = relyingPartyFor(login.provider)
     const signedIn = await relyingParty.finish(answer, login)
     try {
       return await begin(login, signedIn, headers)
@@ -241,11 +208,13 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
 
   /** Begins the session and ends the one before it. */
   async function begin(login: PendingLogin, signedIn: SignIn, headers: HeaderRecord): Promise<Session> {
-    const { session, cookieBytes } = await sessions.create(signedIn)
+    const before = await sessions.open(headerText(headers, 'cookie'))
+    const isStranger = await isAnotherUser(login, signedIn, before.session)
+    const { session, cookieBytes } = await sessions.create({ ...signedIn, replacedUser: isStranger || undefined })
     try {
       // A logout may have come while the authorization server was answering; whoever was told may be another instance.
       if (await sessions.isOverAnywhere(session)) throw new CoatcheckError('login_failed', 'session_ended')
-      await replaceSession(login, headerText(headers, 'cookie'))
+      await replaceSession(login, before.session, isStranger ? 'user_replaced' : 'session_replaced')
     } catch (error) {
       await sessions.end(session)
       throw error
@@ -257,27 +226,45 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
   }
 
   /** The session from before the login is over, wherever its cookie was copied to (ASVS 7.2.4). */
-  async function replaceSession(login: PendingLogin, cookie: string | undefined): Promise<void> {
-    const { session } = await sessions.open(cookie)
-    if (session) await signOut(session, 'session_replaced')
+  async function replaceSession(login: PendingLogin, session: Session | undefined, reason: Reason): Promise<void> {
+    if (session) await signOut(session, reason)
     if (login.replaces === undefined || login.replaces === session?.id) return
     await sessions.endById(login.replaces)
-    log({ event: 'session.ended', session: login.replaces, reason: 'session_replaced' })
+    log({ event: 'session.ended', session: login.replaces, reason })
+  }
+
+  /**
+   * Whether it is somebody else who signed in than who was signed in here when it began, or is now.
+   * @throws CoatcheckError `login_failed` where the user was to stay the same
+   */
+  async function isAnotherUser(login: PendingLogin, signedIn: SignIn, session: Session | undefined): Promise<boolean> {
+    const { issuer, subject } = signedIn
+    const { holding } = session ?? {}
+    const wasAnother = login.user !== undefined && login.user !== (await userOf(signedIn))
+    const isAnother = holding !== undefined && (holding.issuer !== issuer || holding.subject !== subject)
+    // A user of a server that is configured no more cannot be kept.
+    const canStay = holding !== undefined && relyingPartyOf(relyingParties, holding) !== undefined
+    if (login.keepsUser && (wasAnother || (isAnother && canStay))) {
+      const detail = 'This sign-in ended as somebody else than it was meant for. Nothing was changed.'
+      throw new CoatcheckError('login_failed', 'user_mismatch', { detail })
+    }
+    return wasAnother || isAnother
   }
 
   /** A callback that must not sign anybody in: whoever is signed in goes on, anybody else may start again. */
-  async function stale(headers: HeaderRecord, returnTo: string, reason: Reason, own?: 'own'): Promise<Response> {
+  async function stale(headers: HeaderRecord, reason: Reason, login?: PendingLogin): Promise<Response> {
+    const returnTo = login?.returnTo ?? '/'
     // Every return from an authorization server comes from another site; the state shows that it is this browser's own.
-    const { session } = own || mayShowSession(headers) ? await sessions.open(headerText(headers, 'cookie')) : {}
+    const { session } = login || mayShowSession(headers) ? await sessions.open(headerText(headers, 'cookie')) : {}
     log({ event: 'login.stale', reason, signedIn: session !== undefined })
     if (session) return seeOther(returnTo, [])
-    return staleLoginPage(returnTo, startAgain(returnTo))
+    return staleLoginPage(returnTo, loginUrl(login?.provider, { returnTo }))
   }
 }
 
-/** Where a login that leads to the same place begins. */
-function startAgain(returnTo: string): string {
-  return `${loginPath}?returnTo=${encodeURIComponent(returnTo)}`
+/** The user, as far as a login has to know: a short text that only tells equals from others. It is kept sealed. */
+async function userOf({ issuer, subject }: Pick<SignIn, 'issuer' | 'subject'>): Promise<string> {
+  return (await keyedHash('user of a login', JSON.stringify([issuer, subject]))).slice(0, 22)
 }
 
 /** Errors that say "not without asking the user" (OpenID Connect Core, section 3.1.2.6). */

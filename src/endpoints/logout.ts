@@ -2,7 +2,7 @@
 import type { Context } from 'hono'
 import { jsonResponse, seeOther } from '../answers.ts'
 import type { Config } from '../config.ts'
-import type { RelyingParty } from '../oauth/relying-party.ts'
+import { type RelyingParty, relyingPartyOf } from '../oauth/relying-party.ts'
 import type { SignOut } from '../oauth/sign-out.ts'
 import { headerText, type Platform } from '../platform.ts'
 import { requireSameOrigin } from '../security.ts'
@@ -65,7 +65,7 @@ export function createLogout(parts: LogoutParts): LogoutEndpoints {
       const ended = session ? await signOut(session, 'logged_out') : { setCookie: refusal.setCookie }
       const setCookie = [...ended.setCookie, cookies.clearLogin()]
       let logoutUrl = config.logout.returnTo
-      const relyingParty = session && relyingParties.get(session.holding.provider)
+      const relyingParty = session && relyingPartyOf(relyingParties, session.holding)
       if (relyingParty && 'revoked' in ended) {
         const [url] = await Promise.all([
           bounded(endSessionUrl(relyingParty, session), logoutUrl),

@@ -10,7 +10,7 @@ import type { Sessions } from '../session/sessions.ts'
 import type { SessionInfo } from '../wire.ts'
 
 export interface SessionParts {
-  config: Pick<Config, 'publicUrl' | 'session'>
+  config: Pick<Config, 'publicUrl' | 'session' | 'providers'>
   platform: Pick<Platform, 'now' | 'exchange' | 'log'>
   sessions: Sessions
 }
@@ -28,7 +28,8 @@ export function createSessionEndpoints({ config, platform, sessions }: SessionPa
     const { idle, absolute } = sessions.remaining(session)
     const shown = config.session.claims.filter((name) => holding.claims[name] !== undefined)
     const { tokens } = holding
-    const isLost = tokens.refreshToken === undefined && isExpired(tokens, platform.now())
+    const hasServer = config.providers.some(({ id, issuer }) => id === holding.provider && issuer === holding.issuer)
+    const isLost = isExpired(tokens, platform.now()) && (tokens.refreshToken === undefined || !hasServer)
     return {
       authenticated: true,
       user: Object.fromEntries(shown.map((name) => [name, holding.claims[name]])),
@@ -38,6 +39,7 @@ export function createSessionEndpoints({ config, platform, sessions }: SessionPa
         expiresIn: idle,
         absoluteExpiresIn: absolute,
         state: isLost ? 'reauth_required' : 'active',
+        ...(holding.replacedUser && { replacedUser: true }),
       },
     }
   }

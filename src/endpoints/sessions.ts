@@ -3,6 +3,7 @@ import type { Context } from 'hono'
 import { jsonResponse } from '../answers.ts'
 import type { Config } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
+import type { LoginUrl } from '../login-url.ts'
 import type { SignOut } from '../oauth/sign-out.ts'
 import { headerText, type Platform } from '../platform.ts'
 import { requireSameOrigin } from '../security.ts'
@@ -10,7 +11,6 @@ import type { Directory } from '../session/directory.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { SessionsInfo } from '../wire.ts'
-import { loginPath } from './login.ts'
 
 export interface SessionsEndpointsParts {
   config: Pick<Config, 'publicUrl'>
@@ -18,6 +18,7 @@ export interface SessionsEndpointsParts {
   sessions: Sessions
   signOut: SignOut
   directory: Directory
+  loginUrl: LoginUrl
 }
 
 export interface SessionsEndpoints {
@@ -30,7 +31,7 @@ export interface SessionsEndpoints {
 }
 
 export function createSessionsEndpoints(parts: SessionsEndpointsParts): SessionsEndpoints {
-  const { config, platform, sessions, signOut, directory } = parts
+  const { config, platform, sessions, signOut, directory, loginUrl } = parts
   const { log } = platform
 
   async function required(c: Context): Promise<Session> {
@@ -38,7 +39,8 @@ export function createSessionsEndpoints(parts: SessionsEndpointsParts): Sessions
     requireSameOrigin(headers, config.publicUrl, 'fetch-metadata')
     const { session, refusal } = await sessions.open(headerText(headers, 'cookie'))
     if (session) return session
-    throw new CoatcheckError(refusal.code, refusal.reason, { setCookie: refusal.setCookie, loginUrl: loginPath })
+    const { code, reason, setCookie, provider } = refusal
+    throw new CoatcheckError(code, reason, { setCookie, loginUrl: loginUrl(provider) })
   }
 
   return {

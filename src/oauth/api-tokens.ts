@@ -10,7 +10,7 @@ import type { Breakers } from './breaker.ts'
 import type { ExchangePolicy } from './grants.ts'
 import { createOnce } from './once.ts'
 import type { Refresher } from './refresh.ts'
-import type { RelyingParty } from './relying-party.ts'
+import { type RelyingParty, relyingPartyOf } from './relying-party.ts'
 import { type AccessToken, type Api, isExpired, isStale } from './token-set.ts'
 
 /**
@@ -154,10 +154,13 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
   }
 
   /** Fetches with a lease, so that of all instances one asks. */
-  function leased(provider: string, fetch: (relyingParty: RelyingParty) => Promise<AccessToken>): Place['renew'] {
+  function leased(
+    relyingParty: RelyingParty | undefined,
+    fetch: (relyingParty: RelyingParty) => Promise<AccessToken>,
+  ): Place['renew'] {
     return async (need) => {
-      const relyingParty = relyingParties.get(provider)
-      if (!relyingParty) throw new CoatcheckError('reauth_required', 'provider_unknown')
+      if (!relyingParty) throw new CoatcheckError('reauth_required', 'issuer_unknown')
+      const provider = relyingParty.provider.id
       await once<AccessToken>({
         key: await need.place.key(),
         find: () => fresh(need),
@@ -211,7 +214,7 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
     exchanged(session, api, refused) {
       const token = steady(`${session.family} ${api.name}`, refused)
       if (token) return token
-      const renew = leased(session.holding.provider, (relyingParty) =>
+      const renew = leased(relyingPartyOf(relyingParties, session.holding), (relyingParty) =>
         relyingParty.exchange(session.holding.tokens, api),
       )
       return get({ ...ofSession(session, api.name), renew }, refused)
@@ -222,7 +225,7 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
       const token = steady(name, refused)
       if (token) return token
       const key = async () => `c-${(await sealer.hashes('client', name))[0]?.slice(0, 22)}/token`
-      const renew = leased(provider, (relyingParty) => relyingParty.clientToken(api))
+      const renew = leased(relyingParties.get(provider), (relyingParty) => relyingParty.clientToken(api))
       return get({ name, half: '', key, renew }, refused)
     },
 

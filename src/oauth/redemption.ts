@@ -7,7 +7,7 @@ import type { Sessions } from '../session/sessions.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 import type { Breakers } from './breaker.ts'
 import { createOnce, type Held, lost } from './once.ts'
-import type { RelyingParty } from './relying-party.ts'
+import { type RelyingParty, relyingPartyOf } from './relying-party.ts'
 import { createSuccessors } from './successors.ts'
 import type { AccessToken, Api, TokenSet } from './token-set.ts'
 
@@ -80,8 +80,8 @@ export function createRedemption(
   async function redeem(turn: Turn): Promise<Outcome | typeof lost> {
     const { session, key, wanted, held } = turn
     const { provider } = session.holding
-    const relyingParty = relyingParties.get(provider)
-    if (!relyingParty) throw new CoatcheckError('reauth_required', 'provider_unknown')
+    const relyingParty = relyingPartyOf(relyingParties, session.holding)
+    if (!relyingParty) throw new CoatcheckError('reauth_required', 'issuer_unknown')
     const about = { provider, session: session.id }
     if (!(await held.check())) return lost
     const startedAt = now()

@@ -57,6 +57,18 @@ export interface RelyingParty extends Grants, Inspection {
   endSessionUrl(tokens: TokenSet | undefined, state: string): Promise<URL | undefined>
 }
 
+/**
+ * The relying party that a session or a sign-in began with. `undefined` when its id is nobody's any more, or another server's:
+ * what came of one server is never sent to another (RFC 9700, section 4.4.2.1).
+ */
+export function relyingPartyOf(
+  relyingParties: ReadonlyMap<string, RelyingParty>,
+  { provider, issuer }: Pick<SignIn, 'provider' | 'issuer'>,
+): RelyingParty | undefined {
+  const found = relyingParties.get(provider)
+  return found?.provider.issuer === issuer ? found : undefined
+}
+
 export function createRelyingParty(
   provider: ProviderConfig,
   callbackPath: string,

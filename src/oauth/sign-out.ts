@@ -5,7 +5,7 @@ import type { Reason } from '../reasons.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Refresher } from './refresh.ts'
-import type { RelyingParty } from './relying-party.ts'
+import { type RelyingParty, relyingPartyOf } from './relying-party.ts'
 
 export interface SignedOut {
   /** The `Set-Cookie`s that delete the session. */
@@ -28,9 +28,9 @@ export function createSignOut({
   relyingParties: ReadonlyMap<string, RelyingParty>
   platform: Pick<Platform, 'log' | 'waitUntil'>
 }): SignOut {
-  async function revoke({ holding: { provider, tokens } }: Session): Promise<void> {
-    await relyingParties
-      .get(provider)
+  async function revoke({ holding }: Session): Promise<void> {
+    const { provider, tokens } = holding
+    await relyingPartyOf(relyingParties, holding)
       ?.revoke(tokens)
       .catch((error: unknown) => {
         const reason = error instanceof CoatcheckError ? error.reason : 'unexpected'

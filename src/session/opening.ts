@@ -40,6 +40,11 @@ export function createOpening(
     return { refusal: { reason, code, setCookie: found.length > 0 ? cookies.clearSession(found) : [] } }
   }
 
+  /** Refuses a session that is over and of which all is known. */
+  function refuseOf(reason: Reason, found: readonly string[], { provider }: Holding): { readonly refusal: Refusal } {
+    return { refusal: { ...refuse(reason, found).refusal, provider } }
+  }
+
   function withTicket(
     opened: Unsealed,
     found: Found['cookies'],
@@ -92,9 +97,9 @@ export function createOpening(
     const { id, half, createdAt, seenAt } = ticket
     if (id !== holding.id) return refuse('session_invalid', found.names)
     const time = now()
-    if (time >= endsAt) return refuse('session_too_old', found.names)
-    if (time >= seenAt + idleTimeout) return refuse('session_idle', found.names)
-    if (endings.isOver(named.marks, createdAt)) return refuse('session_ended', found.names)
+    if (time >= endsAt) return refuseOf('session_too_old', found.names, holding)
+    if (time >= seenAt + idleTimeout) return refuseOf('session_idle', found.names, holding)
+    if (endings.isOver(named.marks, createdAt)) return refuseOf('session_ended', found.names, holding)
     const { family, marks } = named
     const ticketLength = found.ticket?.length ?? 0
     return {

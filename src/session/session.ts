@@ -28,6 +28,8 @@ export interface Holding {
   readonly askedMaxAge?: number | undefined
   /** Scopes that the sign-in asked for besides the usual ones, and was not granted. */
   readonly refusedScope?: readonly string[] | undefined
+  /** Whether the sign-in took the place of another user's session in the same browser. */
+  readonly replacedUser?: boolean | undefined
   readonly tokens: TokenSet
 }
 
@@ -86,6 +88,8 @@ export interface Refusal {
   readonly setCookie: readonly string[]
   /** The session that the ticket was for, where that much could be read. */
   readonly id?: string
+  /** The provider it was of, where that could be read. */
+  readonly provider?: string
 }
 
 /** What it takes to find and open a holding, besides the session keys. */

@@ -2,6 +2,7 @@
 import ipaddr from 'ipaddr.js'
 import type { Network } from '../config-values.ts'
 import { CoatcheckError } from '../errors.ts'
+import type { LoginUrl } from '../login-url.ts'
 import type { BearerIdentity } from '../oauth/access-token.ts'
 import { type AccessToken, grants } from '../oauth/token-set.ts'
 import type { Session } from '../session/session.ts'
@@ -32,19 +33,21 @@ export function requireAddress(route: Route, address: string | undefined): void 
  * @throws CoatcheckError `insufficient_scope`, `forbidden` or `step_up_required`
  */
 export function requireGrants(
-  { require, api }: Route,
+  route: Route,
   session: Session,
   token: AccessToken | undefined,
-  { loginPath, scopes }: { loginPath: string; scopes: ReadonlySet<string> },
+  { loginUrl, scopes }: { loginUrl: LoginUrl; scopes: ReadonlySet<string> },
 ): void {
+  const { require, api } = route
   const { holding } = session
-  if (!grants((api && token) ?? holding.tokens, require.scope))
-    throw widerSignIn(require.scope, session, loginPath, scopes)
+  if (!grants((api && token) ?? holding.tokens, require.scope)) {
+    throw widerSignIn(route, session, loginUrl, scopes)
+  }
   for (const name in require.claims) {
     if (!matches(holding.claims[name], require.claims[name])) throw new CoatcheckError('forbidden', 'claim_missing')
   }
   if (require.acr.length > 0 && !require.acr.includes(holding.acr ?? '')) {
-    const stronger = `${loginPath}?acr_values=${encodeURIComponent(require.acr.join(' '))}`
+    const stronger = loginUrl(holding.provider, { acr_values: require.acr.join(' ') })
     throw new CoatcheckError('step_up_required', 'acr_missing', { loginUrl: stronger })
   }
 }

@@ -55,10 +55,46 @@ describe('an upstream that asks for more scope (insufficient_scope)', () => {
     const browser = await signedIn(world)
     challenging(world, 403, wantsWrite)
     const { loginUrl } = (await browser.fetch('/api/orders')).json()
-    await signInAt(world.browser(), loginUrl)
-    expect(asked(world).get('scope')?.split(' ')).toContain('orders:write')
-    await signInAt(world.browser(), loginUrl.replace('orders%3Awrite', 'admin'))
+    await signInAt(browser, loginUrl.replace('orders%3Awrite', 'admin'))
     expect(asked(world).get('scope')?.split(' ')).not.toContain('admin')
+    const again = (await browser.fetch('/api/orders')).json()
+    await signInAt(browser, again.loginUrl)
+    expect(asked(world).get('scope')?.split(' ')).toContain('orders:write')
+  })
+
+  test('is asked of the user whose call it was, and of no other', async () => {
+    const world = await worldWith()
+    const browser = await signedIn(world)
+    challenging(world, 403, wantsWrite)
+    const { loginUrl } = (await browser.fetch('/api/orders')).json()
+    for (const other of [await signedIn(world), world.browser()]) {
+      await signInAt(other, loginUrl)
+      expect(asked(world).get('scope')?.split(' ')).not.toContain('orders:write')
+    }
+  })
+
+  test.each<[string, RouteInput['token']]>([
+    ['a token for an API', { kind: 'user', resource: 'https://a.test', scope: 'orders:read' }],
+    ['a token in exchange', { kind: 'exchange', audience: 'a', scope: 'orders:read' }],
+    ['an API key', { kind: 'static', value: 'K3Y' }],
+  ])('offers no consent that could not help: %s has the scopes that the configuration says', async (_, token) => {
+    const world = await worldWith({ token })
+    const browser = await signedIn(world)
+    challenging(world, 403, wantsWrite)
+    const answer = await browser.fetch('/api/strict/x')
+    expect(answer.status).toBe(403)
+    expect(answer.json()).toMatchObject({ code: 'insufficient_scope' })
+    expect(answer.json()).not.toHaveProperty('loginUrl')
+  })
+
+  test('offers one where the route asks for that scope, and where it names none', async () => {
+    for (const scope of ['orders:write', undefined]) {
+      const world = await worldWith({ token: { kind: 'user', resource: 'https://a.test', ...(scope && { scope }) } })
+      world.as.behaviour.scope = 'openid'
+      const browser = await signedIn(world)
+      challenging(world, 403, wantsWrite)
+      expect((await browser.fetch('/api/strict/x')).json().loginUrl).toContain('scope=orders%3Awrite')
+    }
   })
 
   test('is 403 without an address when the upstream names no scope', async () => {
@@ -98,6 +134,14 @@ describe('a route that requires a scope the session lacks', () => {
     world.as.behaviour.scope = undefined
     await signInAt(browser, answer.json().loginUrl)
     expect((await browser.fetch('/api/strict/x')).status).toBe(200)
+  })
+
+  test('offers no consent where the token for that API would not have it either', async () => {
+    const token = { kind: 'user', resource: 'https://a.test', scope: 'orders:read' } as const
+    const world = await worldWith({ token, require: { scope: ['admin'] } })
+    const answer = await (await signedIn(world)).fetch('/api/strict/x')
+    expect(answer.json()).toMatchObject({ code: 'insufficient_scope' })
+    expect(answer.json()).not.toHaveProperty('loginUrl')
   })
 
   test('a page cannot have the user asked for scopes that the configuration does not name', async () => {

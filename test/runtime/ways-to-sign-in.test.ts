@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { startAuthorizationServer } from '../support/authorization-server.ts'
-import { type Overrides, providerFor, startWorld, type World } from '../support/coatcheck.ts'
+import { type Overrides, providerFor, startWorld, storage, type World } from '../support/coatcheck.ts'
 import { closeAfterTest } from '../support/http-server.ts'
+import { expectSilent } from '../support/oracles.ts'
 
 async function worldWithTwo(more: Overrides = {}) {
   const other = closeAfterTest(await startAuthorizationServer())
@@ -34,6 +35,97 @@ describe('with several providers', () => {
     expect(login.searchParams.get('prompt')).toBe('login')
   })
 
+  describe('the address of another sign-in leads back to the one that the user came from', () => {
+    /** Signs in with the second one. */
+    async function atPartners(more: Overrides = {}) {
+      const { world, other } = await worldWithTwo(more)
+      other.behaviour.user = { sub: 'paula' }
+      const browser = world.browser()
+      await browser.signIn('?provider=partners')
+      return { world, other, browser }
+    }
+    const query = (url: string) => Object.fromEntries(new URL(url, 'http://x').searchParams)
+
+    test.each([
+      ['insufficient_user_authentication", acr_values="gold', 401, { acr_values: 'gold' }],
+      ['insufficient_scope", scope="orders', 403, { scope: 'orders', prompt: 'consent' }],
+    ])('when an API says %s', async (error, status, asks) => {
+      const { world, other, browser } = await atPartners()
+      world.api.answer = (_, response) =>
+        response.writeHead(status, { 'www-authenticate': `Bearer error="${error}"` }).end()
+      const { loginUrl } = (await browser.fetch('/api/orders')).json()
+      expect(query(loginUrl)).toMatchObject({ ...asks, provider: 'partners' })
+      other.behaviour.user = { sub: 'paula', acr: 'gold' }
+      expect((await browser.signIn(loginUrl.replace('/auth/login', ''))).status).toBe(303)
+      expect((await browser.fetch('/auth/session')).json()).toMatchObject({
+        provider: 'partners',
+        user: { sub: 'paula' },
+      })
+      expectSilent(world.as, '/authorize')
+    })
+
+    test.each([
+      ['acr', { acr: ['gold'] }, { acr_values: 'gold', provider: 'partners' }],
+      ['scope', { scope: ['admin'] }, { scope: 'admin', prompt: 'consent', provider: 'partners' }],
+    ])('when a route requires %s', async (_, require, asks) => {
+      const { other, browser } = await atPartners(({ api }) => ({
+        routes: [{ path: '/api', upstream: api.url, token: 'user', require }],
+      }))
+      other.behaviour.scope = 'openid'
+      await browser.signIn('?provider=partners')
+      expect(query((await browser.fetch('/api/orders')).json().loginUrl)).toEqual(asks)
+    })
+
+    test('when the session can go on no more, or is over', async () => {
+      const { other, browser } = await atPartners()
+      other.behaviour.expiresIn = 1
+      other.behaviour.refreshTokens = false
+      await browser.signIn('?provider=partners')
+      const cookies = [...browser.cookies].filter(([name]) => !name.includes('login'))
+      await expect.poll(async () => (await browser.fetch('/auth/session')).json().session.state).toBe('reauth_required')
+      const refused = (await browser.fetch('/api/orders')).json()
+      expect(refused).toMatchObject({ code: 'reauth_required', loginUrl: '/auth/login?provider=partners' })
+      await browser.fetch('/auth/logout', { method: 'POST', headers: { accept: 'application/json' } })
+      for (const [name, value] of cookies) browser.cookies.set(name, value)
+      const ended = (await browser.fetch('/api/orders')).json()
+      const known = storage === 'cookie' ? '?provider=partners' : ''
+      expect(ended).toMatchObject({ code: 'session_expired', loginUrl: `/auth/login${known}` })
+    })
+
+    test('when a sign-in failed, or had happened before', async () => {
+      const { other, browser } = await atPartners()
+      const callback = await browser.untilCallback('?provider=partners&returnTo=/orders')
+      await browser.navigate(callback)
+      for (const name of ['coatcheck', 'coatcheck.1']) browser.cookies.delete(name)
+      const again = '/auth/login?returnTo=%2Forders&amp;provider=partners'
+      expect((await browser.navigate(callback)).text).toContain(again)
+      other.behaviour.callback = (answer) => answer.set('error', 'access_denied')
+      expect((await browser.signIn('?provider=partners&returnTo=/orders')).text).toContain(again)
+    })
+
+    test('also when a page asks for a stronger or silent sign-in without saying where', async () => {
+      const { other, browser } = await atPartners({ login: { chooser: true } })
+      for (const search of ['?acr_values=gold', '?prompt=none', '?max_age=60']) {
+        expect(asked(await browser.navigate(`/auth/login${search}`)).origin).toBe(other.issuer)
+      }
+    })
+
+    test('and asks for no scope that only another one granted', async () => {
+      const { world, other, browser } = await atPartners(({ api }) => ({
+        routes: [{ path: '/api', upstream: api.url, token: 'user', require: { scope: ['a', 'b'] } }],
+      }))
+      other.behaviour.scope = 'openid a'
+      await browser.signIn('?provider=partners')
+      const scopeAt = async (provider: string) =>
+        asked(await browser.navigate(`/auth/login?scope=b&provider=${provider}`))
+          .searchParams.get('scope')
+          ?.split(' ')
+      expect(await scopeAt('main')).not.toContain('a')
+      expect(await scopeAt('partners')).toEqual(expect.arrayContaining(['a', 'b']))
+      expect(world.as.to('/token')).toEqual([])
+    })
+  })
+
   test('the same name at two of them is two users', async () => {
     const { world } = await worldWithTwo()
     const [one, two] = [world.browser(), world.browser()]
@@ -60,10 +152,10 @@ describe('a sign-in in a window of its own', () => {
 
 describe('a sign-in that goes round in circles', () => {
   /** Signs in without keeping the session, as a browser that blocks cookies of pages, or an application that deletes them. */
-  async function lost(world: World, times: number) {
+  async function lost(world: World, times: number, query = '') {
     const browser = world.browser()
     for (let round = 0; round < times; round++) {
-      await browser.signIn()
+      await browser.signIn(query)
       for (const name of [...browser.cookies.keys()]) if (!name.includes('login')) browser.cookies.delete(name)
     }
     return browser
@@ -80,6 +172,13 @@ describe('a sign-in that goes round in circles', () => {
     expect(stopped.headers.get('coatcheck-error')).toBe('login_failed')
     expect(world.as.requests).toHaveLength(before)
     expect((await browser.navigate('/auth/login?returnTo=/orders')).status).toBe(303)
+  })
+
+  test.each([10, 600, 1_000, 2_000])('is stopped for a deep link of %i characters too', async (length) => {
+    const world = await startWorld()
+    const query = `?returnTo=/${'x'.repeat(length)}`
+    const browser = await lost(world, 4, query)
+    expect((await browser.navigate(`/auth/login${query}`)).text).toContain('Signing in goes round in circles')
   })
 
   test('is not taken for one before that, nor where the user signs out in between', async () => {
@@ -127,6 +226,15 @@ describe('a sign-in that another site asks for (third-party initiated)', () => {
     expect(
       (await browser.signIn(href.replaceAll('&amp;', '&').replace('/auth/login', ''))).headers.get('location'),
     ).toBe('/orders?a=1')
+  })
+
+  test('takes hints as long as the sign-in does, and no longer', async () => {
+    const world = await startWorld({ login: { thirdPartyInitiated: true } })
+    const iss = world.as.issuer
+    const answer = await initiate(world, { iss, login_hint: 'a'.repeat(512) })
+    const [, href = ''] = /href="(\/auth\/login[^"]*)"/.exec(answer.text) ?? []
+    expect((await world.browser().navigate(href.replaceAll('&amp;', '&'))).status).toBe(303)
+    expect((await initiate(world, { iss, login_hint: 'a'.repeat(513) })).status).toBe(400)
   })
 
   test('is refused for an issuer that is not configured, and for a page elsewhere', async () => {

@@ -5,7 +5,7 @@ import { createCoatcheck } from '../../src/app.ts'
 import type { ConfigInput } from '../../src/config.ts'
 import { type AuthorizationServer, startAuthorizationServer } from '../support/authorization-server.ts'
 import type { Browser } from '../support/browser.ts'
-import { startWorld, type World } from '../support/coatcheck.ts'
+import { providerFor, startCoatcheck, startWorld, type World } from '../support/coatcheck.ts'
 import { faultWorld } from '../support/fault-world.ts'
 import { closeAfterTest } from '../support/http-server.ts'
 import { expectLoginRefused, expectRefusal, expectSignedOut, expectSilent } from '../support/oracles.ts'
@@ -138,6 +138,75 @@ describe.each([
       expect((await browser.signIn(`?provider=${provider}`)).status).toBe(303)
       expect((await browser.fetch('/auth/session')).json().provider).toBe(provider)
     }
+  })
+})
+
+describe('R035 a provider whose id stands for another authorization server by now', () => {
+  const notAnnounced = (as: AuthorizationServer) => {
+    as.behaviour.metadata = (metadata) => delete metadata.authorization_response_iss_parameter_supported
+    as.behaviour.callback = (parameters) => parameters.delete('iss')
+  }
+
+  /** The same deployment before and after its configuration has changed; a browser takes its cookies along. */
+  async function beforeAndAfter(route: Record<string, unknown> = {}) {
+    const next = closeAfterTest(await startAuthorizationServer())
+    notAnnounced(next)
+    const before = await startWorld(({ as, api, config }) => {
+      notAnnounced(as)
+      as.behaviour.expiresIn = 1
+      const routes = [{ path: '/api', upstream: api.url, token: 'user' as const, ...route }]
+      return { session: { ...config.session, storage: 'cookie' }, routes }
+    })
+    const { publicUrl, session, routes = [] } = before.config
+    const after = await startCoatcheck(next, before.api, { publicUrl, session, routes, providers: [providerFor(next)] })
+    const moved = (browser: Browser) => {
+      const there = after.browser()
+      for (const [name, value] of browser.cookies) there.cookies.set(name, value)
+      return there
+    }
+    return { before, after, next, moved }
+  }
+
+  test('never gets the code of a sign-in that began at the one before', async () => {
+    const { before, after, next, moved } = await beforeAndAfter()
+    const browser = before.browser()
+    const callback = await browser.untilCallback('?returnTo=/orders')
+    const there = moved(browser)
+    const answer = await there.navigate(callback, { headers: { 'sec-fetch-site': 'cross-site' } })
+    expectSilent(next, '/token', '/userinfo')
+    await expectLoginRefused(after, there, answer, 'issuer_unknown')
+    expect((await there.signIn()).status).toBe(303)
+  })
+
+  test.each([
+    ['a refresh', {}],
+    ['an exchange', { token: { kind: 'exchange', audience: 'a' } }],
+    ['a token for an API', { token: { kind: 'user', resource: 'https://a.test' } }],
+  ])('never gets tokens of the one before, be it for %s', async (_, route) => {
+    const { before, after, next, moved } = await beforeAndAfter(route)
+    const browser = before.browser()
+    await browser.signIn('')
+    const there = moved(browser)
+    await expect.poll(async () => (await there.fetch('/auth/session')).json().session.state).toBe('reauth_required')
+    const answer = await there.fetch('/api/orders')
+    expectRefusal(answer, 401, 'reauth_required')
+    expect(answer.json().loginUrl).toBe('/auth/login')
+    expect(there.cookies.size).toBe(browser.cookies.size)
+    const signedOut = await there.fetch('/auth/logout', { method: 'POST', headers: { accept: 'application/json' } })
+    expect(signedOut.json()).toEqual({ logoutUrl: '/' })
+    expectSilent(next, '/token', '/revoke')
+    await expect.poll(() => after.logged('session.ended')).toMatchObject([{ reason: 'logged_out' }])
+  })
+
+  test('lets its user go when somebody signs in at the new one', async () => {
+    const { before, next, moved } = await beforeAndAfter()
+    const browser = before.browser()
+    await browser.signIn()
+    const there = moved(browser)
+    next.behaviour.user = { sub: 'alice', acr: 'gold' }
+    expect((await there.signIn('?acr_values=gold')).status).toBe(303)
+    expectSilent(next, '/revoke')
+    expect((await there.fetch('/api/orders')).status).toBe(200)
   })
 })
 
