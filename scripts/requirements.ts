@@ -455,7 +455,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R116: {
     requirement:
-      'Notices at once that the signing key was rotated, also while sign-ins are under way; a key that was withdrawn verifies nothing after ten minutes',
+      'Notices at once that the signing key was rotated, that the keys have moved or that the algorithm is another, also while sign-ins are under way; a key that was withdrawn verifies nothing after ten minutes',
     source: core('10.1.1'),
   },
   R117: {
@@ -476,7 +476,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R121: {
     requirement:
-      'Ends the session when a refreshed ID token is of another issuer, user, client or sign-in, or has a wrong signature; one whose key is not known or whose time is not now is not believed, and loses no session',
+      'Ends the session when a refreshed ID token is of another issuer, user, client or sign-in, or has a wrong signature; one whose key or algorithm is not known or whose time is not now is not believed, and loses no session',
     source: core('12.2'),
   },
   R122: { requirement: 'Needs no ID token with a refresh', source: core('12.2') },
@@ -495,12 +495,12 @@ export const requirements: Record<string, Requirement> = {
   R126: { requirement: 'Takes bearer tokens only, in whatever case `token_type` is written', source: rfc(6749, '5.1') },
   R127: {
     requirement:
-      'Makes no storm of refreshes of an `expires_in` that is missing or odd, and refuses one that is negative or no number',
+      'Makes no storm of refreshes of an `expires_in` that is missing or odd; at the sign-in it refuses one that is negative or no number',
     source: rfc(6749, '5.1'),
   },
   R128: {
     requirement:
-      'Signs nobody in, and forwards nothing, with a token response that is none: not JSON, without a token, or with one that is no header value or does not fit',
+      'Signs nobody in, and forwards nothing, with a token response that is none: not JSON, without a token, or with one that is no header value or does not fit. Of a refresh it keeps what can be used; what spent the refresh token and cannot be used is revoked, and ends the session',
     source: and(rfc(6749, '5.1'), rfc(6749, '5.2')),
   },
   R129: {

@@ -97,7 +97,11 @@ export const reasons = {
   id_token_claim: 'A claim of the ID token (iss, aud, azp, nonce, at_hash, sub ...) has not the value it must have.',
   id_token_time: 'The ID token is expired, from the future, or older than max_age allows. Compare the clocks.',
   id_token_signature: 'The signature of the ID token does not verify, or its algorithm or header is not acceptable.',
+  id_token_algorithm:
+    'The ID token is signed with an algorithm that the authorization server does not announce (id_token_signing_alg_values_supported).',
   id_token_key: 'No published key of the authorization server fits the ID token.',
+  id_token_auth_time:
+    'auth_time of a refreshed ID token is not that of the sign-in (OpenID Connect Core, section 12.2).',
   identity_changed: 'A refreshed ID token names another user or issuer.',
   userinfo_mismatch: 'Userinfo speaks of another subject than the ID token.',
   acr_not_satisfied: 'The authorization server did not authenticate the user the way it was asked to (acr_values).',

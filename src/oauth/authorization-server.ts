@@ -15,18 +15,28 @@ import { type SigningKey, signingKey } from './client-keys.ts'
 import { reasonOf } from './failures.ts'
 import { type IdTokenVerifier, idTokenVerifier } from './id-token.ts'
 import { hasSafeEndpoints } from './metadata.ts'
+import { createOnceHere } from './once.ts'
+import { keepingAnswers } from './refresh-answer.ts'
 import { acceptableAlgorithms, isUpToProfile } from './security-profile.ts'
 
 /** An authorization server that has introduced itself (OpenID Connect Discovery 1.0, section 4). */
 export interface AuthorizationServer {
   readonly configuration: client.Configuration
-  /** The same for refreshes: it does not ask what time an ID token is of, because the tokens beside it must not be lost. */
+  /** The same for refreshes, whose answers `refreshAnswer` reads. */
   readonly refreshing: client.Configuration
   readonly metadata: Readonly<client.ServerMetadata>
   readonly idTokens: IdTokenVerifier
   /** With what this client signs what it says there. */
   readonly signing: SigningKey | undefined
   readonly fetchedAt: number
+  /** What the metadata says of keys and algorithms. */
+  readonly signedBy: string
+  /**
+   * The server as it describes itself by now, for who has seen something that does not fit. The same where it was asked a
+   * moment ago or does not answer; never rejects.
+   * @param sender who sent what does not fit: `anybody`, unless it was the server itself.
+   */
+  refetched(sender?: 'anybody'): Promise<AuthorizationServer>
 }
 
 /** Metadata older than this is fetched again, beside the request that notices. Milliseconds. */
@@ -40,6 +50,10 @@ const authenticatingEndpoints = [
   'userinfo_endpoint',
 ] as const
 type EndpointName = (typeof authenticatingEndpoints)[number]
+/** Metadata is fetched at most this often in a minute for what the metadata at hand cannot verify. */
+const fetchesPerMinute = 5
+/** ... and for what anybody may have sent only when it is older than this. Milliseconds. */
+const leastAge = 60_000
 /** After a failed discovery nobody tries again for this long. Milliseconds. */
 const discoveryPause = 1_000
 
@@ -63,11 +77,14 @@ export function discovered(
   const clientMetadata = { [client.clockTolerance]: 30, use_mtls_endpoint_aliases: certificate !== undefined }
   let known: AuthorizationServer | undefined
   let failed: { error: CoatcheckError; at: number } | undefined
+  const once = createOnceHere(timeout, platform)
+  /** When metadata was fetched again before its time. */
+  let early: number[] = []
 
   async function discover(): Promise<AuthorizationServer> {
     const signing = await signingKey(provider)
     const authentication = clientAuthentication(provider, signing)
-    const configuration = await client
+    const found = await client
       .discovery(new URL(issuer), clientId, clientMetadata, authentication, {
         algorithm: 'oidc',
         timeout: timeout / 1_000,
@@ -78,7 +95,7 @@ export function discovered(
         const reason = reasonOf(error)
         throw unavailable(reason === 'id_token_claim' ? 'metadata_mismatch' : reason, error)
       })
-    const metadata = configuration.serverMetadata()
+    const metadata: client.ServerMetadata = found.serverMetadata()
     if (metadata.issuer !== issuer) throw unavailable('metadata_mismatch')
     const { authorization_endpoint, token_endpoint, jwks_uri } = metadata
     if (!authorization_endpoint || !token_endpoint || !jwks_uri) throw unavailable('metadata_incomplete')
@@ -102,23 +119,43 @@ export function discovered(
       if (answer.ok && !isData(answer)) throw unavailable('response_malformed')
       return answer
     }
-    const idTokens = idTokenVerifier(jwks_uri, supported, { fetch: keys, timeout, now: platform.now })
+    // Keys at hand outlast metadata that says the same of them.
+    const signedBy = JSON.stringify([jwks_uri, supported.idToken, supported.userinfo, supported.authorizationResponse])
+    const idTokens =
+      known?.signedBy === signedBy
+        ? known.idTokens
+        : idTokenVerifier(jwks_uri, supported, { fetch: keys, timeout, now: platform.now })
     // openid-client looks at the type of every answer but this one, and at no signature of it.
     const userinfoUrl = addressOf(metadata, 'userinfo_endpoint')
-    configuration[client.customFetch] = async (url, init) => {
+    const fetchVerified: AuthorizationServerFetch = async (url, init) => {
       const answer = await fetchThere(url, init)
       if (url !== userinfoUrl || !answer.ok) return answer
       if (!isData(answer)) throw unavailable('response_malformed')
       if (isJwt(answer)) await idTokens.verifyUserinfo(await answer.clone().text())
       return answer
     }
-    const anyTime = { ...clientMetadata, [client.clockTolerance]: Number.MAX_SAFE_INTEGER }
-    const refreshing = new client.Configuration(metadata, clientId, anyTime, authentication)
-    refreshing.timeout = timeout / 1_000
-    refreshing[client.customFetch] = fetchThere
-    if (insecure) client.allowInsecureRequests(refreshing)
+    // Which algorithm is right is for `idTokens` to say, who can tell a forgery from a server that has changed its mind.
+    const algorithms = [...supported.acceptable, ...(supported.idToken ?? [])]
+    const shown = { ...metadata, id_token_signing_alg_values_supported: algorithms }
+    const talkingBy = (fetch: AuthorizationServerFetch) => {
+      const configuration = new client.Configuration(shown, clientId, clientMetadata, authentication)
+      configuration.timeout = timeout / 1_000
+      configuration[client.customFetch] = fetch
+      if (insecure) client.allowInsecureRequests(configuration)
+      return configuration
+    }
     platform.log({ event: 'provider.ready', provider: provider.id })
-    return { configuration, refreshing, metadata, idTokens, signing, fetchedAt: platform.now() }
+    const told: AuthorizationServer = {
+      configuration: talkingBy(fetchVerified),
+      refreshing: talkingBy(keepingAnswers(fetchThere)),
+      metadata,
+      idTokens,
+      signedBy,
+      signing,
+      fetchedAt: platform.now(),
+      refetched: (sender) => newerThan(told, sender),
+    }
+    return told
   }
 
   /** Where an endpoint is for this client: one that proves itself in TLS may have it elsewhere (RFC 8705, section 5). */
@@ -138,6 +175,23 @@ export function discovered(
       platform.log({ event: 'provider.unavailable', provider: provider.id, reason: told.reason })
       throw told
     }
+  }
+
+  /** Whether it may be asked again for the sake of something that could not be verified. Counts it. */
+  function mayAskAgain({ fetchedAt }: AuthorizationServer, sender: 'anybody' | undefined): boolean {
+    const time = platform.now()
+    early = early.filter((one) => one > time - 60_000)
+    if (early.length >= fetchesPerMinute || (sender === 'anybody' && time < fetchedAt + leastAge)) return false
+    early.push(time)
+    return true
+  }
+
+  function newerThan(old: AuthorizationServer, sender: 'anybody' | undefined): Promise<AuthorizationServer> {
+    return once({
+      key: 'metadata',
+      find: async () => (known?.metadata === old.metadata ? undefined : known),
+      work: async () => (mayAskAgain(old, sender) ? renew().catch(() => old) : old),
+    })
   }
 
   return async () => {

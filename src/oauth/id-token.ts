@@ -5,6 +5,7 @@ import {
   createRemoteJWKSet,
   customFetch,
   decodeJwt,
+  decodeProtectedHeader,
   errors,
   type JWTPayload,
   jwtVerify,
@@ -71,19 +72,37 @@ export interface LogoutTokenParts {
 }
 
 /**
- * Whether an ID token, believed or not, speaks of somebody else or of another sign-in: what it says of itself is enough to
- * disbelieve it.
+ * Why an ID token, believed or not, speaks of somebody else or of another sign-in, if it does: what it says of itself is
+ * enough to disbelieve it.
  */
-export function contradicts(
+export function contradiction(
   idToken: string,
   { issuer, clientId, original }: { issuer: string; clientId: string; original: OriginalSignIn },
-): boolean {
+): Reason | undefined {
   try {
     const claims = decodeJwt(idToken)
-    return claims.iss !== issuer || !isForUs(claims, clientId) || isOfAnother(claims, original)
+    if (claims.iss !== issuer) return 'identity_changed'
+    return isForUs(claims, clientId) ? difference(claims, original) : 'id_token_claim'
   } catch {
-    return true
+    return 'id_token_malformed'
   }
+}
+
+/**
+ * Whether an ID token may be in order although it could not be verified: its key or algorithm is not known (yet), or clocks
+ * differ.
+ */
+export function mayPass(error: unknown): boolean {
+  if (!(error instanceof CoatcheckError)) return false
+  return error.code === 'authorization_server_unavailable' || error.reason === 'id_token_time' || mayBeNewer(error)
+}
+
+/** Whether what could not be verified may be of a key or an algorithm that the server has told of since. */
+export function mayBeNewer(error: unknown): boolean {
+  for (let cause = error; cause instanceof CoatcheckError; cause = cause.cause) {
+    if (cause.reason === 'id_token_key' || cause.reason === 'id_token_algorithm') return true
+  }
+  return false
 }
 
 /** For this client, and for no other (OpenID Connect Core, section 3.1.3.7, items 3 to 5). */
@@ -97,10 +116,14 @@ function isOfOtherType({ typ }: { typ?: unknown }): boolean {
   return typ !== undefined && String(typ).toUpperCase() !== 'JWT'
 }
 
-function isOfAnother({ sub, nonce, auth_time }: JWTPayload, { subject, authTime, ...original }: OriginalSignIn) {
-  if (sub !== subject) return true
-  if (nonce !== undefined && nonce !== original.nonce) return true
-  return auth_time !== undefined && authTime !== undefined && auth_time !== authTime
+function difference(
+  { sub, nonce, auth_time }: JWTPayload,
+  { subject, authTime, ...original }: OriginalSignIn,
+): Reason | undefined {
+  if (sub !== subject) return 'identity_changed'
+  if (nonce !== undefined && nonce !== original.nonce) return 'id_token_claim'
+  const isOther = auth_time !== undefined && authTime !== undefined && auth_time !== authTime
+  return isOther ? 'id_token_auth_time' : undefined
 }
 
 /**
@@ -126,6 +149,11 @@ export function idTokenVerifier(
       // An unknown `kid` makes the keys be fetched again at once, so that a rotation is never noticed too late.
       cooldownDuration: 0,
     })
+  /** Throws the error for a token that jose did not verify. */
+  const refuse = (jwt: string) => (error: unknown) => {
+    const isOther = error instanceof errors.JOSEAlgNotAllowed && supported.acceptable.has(algorithmOf(jwt))
+    throw isOther ? refused('id_token_algorithm', error) : failure(error)
+  }
   const keys = keySet()
   const logoutKeys = keySet()
   return {
@@ -138,7 +166,7 @@ export function idTokenVerifier(
         currentDate: new Date(now()),
         requiredClaims: ['iss', 'sub', 'aud', 'exp', 'iat'],
       }).catch((error) => {
-        throw failure(error)
+        throw (original && refreshedFailure(error)) ?? refuse(idToken)(error)
       })
       if (isOfOtherType(protectedHeader)) throw refused('id_token_signature')
       const { sub, at_hash, iat = 0 } = payload
@@ -146,7 +174,8 @@ export function idTokenVerifier(
       if (!isForUs(payload, clientId)) throw refused('id_token_claim')
       const hash = await leftHash(accessToken, protectedHeader.alg)
       if (at_hash !== undefined && hash !== undefined && at_hash !== hash) throw refused('id_token_claim')
-      if (original && isOfAnother(payload, original)) throw refused('identity_changed')
+      const other = original && difference(payload, original)
+      if (other !== undefined) throw refused(other)
       if (iat > now() / 1_000 + 60) throw refused('id_token_time')
       return { ...payload, sub }
     },
@@ -158,9 +187,7 @@ export function idTokenVerifier(
         clockTolerance: 30,
         currentDate: new Date(now()),
         requiredClaims: ['iss', 'aud', 'iat', 'exp', 'jti', 'events'],
-      }).catch((error) => {
-        throw failure(error)
-      })
+      }).catch(refuse(jwt))
       return { type: protectedHeader.typ, claims: payload }
     },
     async verifyAuthorizationResponse(jwt, { issuer, clientId }) {
@@ -171,19 +198,27 @@ export function idTokenVerifier(
         clockTolerance: 30,
         currentDate: new Date(now()),
         requiredClaims: ['iss', 'aud', 'exp'],
-      }).catch((error) => {
-        throw failure(error)
-      })
+      }).catch(refuse(jwt))
       if (isOfOtherType(protectedHeader)) throw refused('id_token_signature')
       if (!isForUs(payload, clientId)) throw refused('id_token_claim')
       return payload
     },
     async verifyUserinfo(jwt) {
-      await compactVerify(jwt, keys, { algorithms: accepted(supported.userinfo) }).catch((error) => {
-        throw failure(error)
-      })
+      await compactVerify(jwt, keys, { algorithms: accepted(supported.userinfo) }).catch(refuse(jwt))
     },
   }
+}
+
+/** Of a refreshed ID token more is told apart, because tokens that are good may have come with it. */
+function refreshedFailure(error: unknown): CoatcheckError | undefined {
+  if (!(error instanceof errors.JWTClaimValidationFailed)) return undefined
+  if (error.claim === 'iss') return refused('identity_changed', error)
+  const isOfTime = error.claim === 'iat' || error.claim === 'exp'
+  return isOfTime ? refused('id_token_time', error) : undefined
+}
+
+function algorithmOf(jwt: string): string {
+  return decodeProtectedHeader(jwt).alg ?? ''
 }
 
 /** The left half of a token's hash, by the hash function of the ID token's algorithm; `undefined` where it has none. */

@@ -104,8 +104,6 @@ export function createRedemption(
       const mayBeBeaten = over && told.reason !== 'session_ended'
       const other = mayBeBeaten ? await successors.recall(session, key) : undefined
       if (other) return other
-      // Of a response that was refused before it was read, the old tokens are the only way to withdraw the new.
-      if (told.reason === 'identity_changed') waitUntil(relyingParty.revoke(session.holding.tokens).catch(() => {}))
       // What is refused for one API says nothing of the refresh token. Whoever cannot be told tries for themselves.
       const isOfApi = told.code === 'forbidden' || told.code === 'insufficient_scope'
       if (!isOfApi) await successors.mark(key, over ? 'dead' : told.reason).catch(() => {})

@@ -13,6 +13,7 @@ import { publicKeys } from './client-keys.ts'
 import { newBindingKey } from './dpop.ts'
 import { isTokenUnknown, isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
 import { createGrants, type Grants, hinted, isUsable, proofWith } from './grants.ts'
+import { mayBeNewer } from './id-token.ts'
 import { createInspection, type Inspection } from './inspection.ts'
 import { type LogoutToken, verifiedLogoutToken } from './logout-token.ts'
 import { signOutParams } from './quirks.ts'
@@ -67,12 +68,28 @@ export function createRelyingParty(
   const { issuer, clientId } = provider
   const redirectUri = config.publicUrl + callbackPath
   const { timeout, lead } = config.refresh
-  const tokenGrants = createGrants(provider, server, lead, { now: platform.now, withdraw })
+  const tokenGrants = createGrants(provider, server, lead, { ...platform, withdraw })
   const requests = createAuthorizationRequests(provider, redirectUri, config.routes)
   const keptClaims = new Set([
     ...config.session.claims,
     ...config.routes.flatMap((route) => Object.keys(route.require.claims)),
   ])
+
+  /**
+   * Uses the server as it is known; and what it said anew, if what is to be verified may be of a key or algorithm that is
+   * younger than what is known.
+   * @param sender see `AuthorizationServer.refetched`
+   */
+  async function withNewest<T>(use: (server: AuthorizationServer) => Promise<T>, sender?: 'anybody'): Promise<T> {
+    const known = await server()
+    try {
+      return await use(known)
+    } catch (error) {
+      const newer = mayBeNewer(error) ? await known.refetched(sender) : known
+      if (newer.idTokens === known.idTokens) throw error
+      return use(newer)
+    }
+  }
 
   async function withUserinfo(
     { configuration, metadata }: AuthorizationServer,
@@ -163,11 +180,11 @@ export function createRelyingParty(
       return requests.urlFor(await server(), transaction, asked)
     },
 
-    open: async (answer) => opened(answer, provider, await server()),
+    open: (answer) => withNewest((known) => opened(answer, provider, known), 'anybody'),
 
     async finish(answer, transaction) {
       const authorizationServer = await server()
-      const { configuration, metadata, idTokens } = authorizationServer
+      const { configuration, metadata } = authorizationServer
       checkIssuer(answer.iss, provider, metadata)
       const sentAt = platform.now()
       const callback = new URL(redirectUri)
@@ -187,7 +204,8 @@ export function createRelyingParty(
         if (idToken === undefined) throw new CoatcheckError('login_failed', 'id_token_missing')
         if (!isUsable(response, key)) throw new CoatcheckError('login_failed', 'response_malformed')
         const accessToken = response.access_token
-        const identity = await idTokens.verify(idToken, { issuer, clientId, accessToken })
+        const expected = { issuer, clientId, accessToken }
+        const identity = await withNewest(({ idTokens }) => idTokens.verify(idToken, expected))
         const asked = { scope: requests.scopeOf(transaction), key }
         const tokens = tokenSet(hinted(provider, response, idToken), sentAt, lead, asked)
         const refusedScope = transaction.moreScope.filter((scope) => !grants(tokens, [scope]))
@@ -195,7 +213,7 @@ export function createRelyingParty(
           if (!isOfTypesAsked(response.authorization_details, provider)) {
             throw new CoatcheckError('login_failed', 'authorization_details_mismatch')
           }
-          const who = await identified(authorizationServer, identity, accessToken, transaction)
+          const who = await identified(await server(), identity, accessToken, transaction)
           return { ...who, refusedScope: refusedScope.length > 0 ? refusedScope : undefined, tokens, beganAt: sentAt }
         } catch (error) {
           withdraw(tokens)
@@ -212,9 +230,8 @@ export function createRelyingParty(
     revoke,
 
     async logoutToken(jwt) {
-      const { idTokens } = await server()
-      const anyType = provider.backchannelLogout.anyType
-      return verifiedLogoutToken(jwt, idTokens, { issuer, clientId, anyType, now: platform.now() })
+      const expected = { issuer, clientId, anyType: provider.backchannelLogout.anyType, now: platform.now() }
+      return withNewest(({ idTokens }) => verifiedLogoutToken(jwt, idTokens, expected), 'anybody')
     },
 
     async endSessionUrl(tokens, state) {

@@ -95,13 +95,20 @@ function lifetimeOf({ expires_in, access_token }: TokenResponse, sentAt: number)
   return assumedLifetime
 }
 
-/** A minute is added: it is a hint, and clocks differ. */
 function refreshEndOf(
   { refresh_token_expires_in, refresh_expires_in }: TokenResponse,
   sentAt: number,
 ): number | undefined {
   const seconds = refresh_token_expires_in ?? refresh_expires_in
-  return typeof seconds === 'number' && seconds > 0 ? sentAt + (seconds + 60) * 1_000 : undefined
+  return typeof seconds === 'number' && seconds > 0 ? sentAt + seconds * 1_000 : undefined
+}
+
+/** What a server says of the life of a refresh token is a hint: for this long after its end it is tried all the same. */
+const refreshGrace = 60_000
+
+/** Whether there is no use in trying the refresh token. */
+export function isRefreshOver({ refreshUntil = Number.POSITIVE_INFINITY }: TokenSet, now: number): boolean {
+  return now >= refreshUntil + refreshGrace
 }
 
 /** The claims of a JWT as they stand there, unverified; `undefined` for anything else. */
