@@ -635,7 +635,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R208: {
     requirement:
-      'Keeps the expiry of sessions and sign-ins inside the seal: a cookie kept beyond its Max-Age is refused',
+      'Keeps the expiry of sessions and sign-ins inside the seal: a cookie kept beyond its Max-Age is refused; ends with what the provider says of the end of the session or of the refresh token',
     source: asvs('7.3.1', '7.3.2'),
   },
   R210: {

@@ -2,7 +2,8 @@
 import type { Context } from 'hono'
 import { jsonResponse } from '../answers.ts'
 import type { Config } from '../config.ts'
-import { isExpired } from '../oauth/token-set.ts'
+import type { Refresher } from '../oauth/refresh.ts'
+import { usableUntil } from '../oauth/token-set.ts'
 import { headerText, type Platform } from '../platform.ts'
 import { refuseElsewhere, requireSameOrigin } from '../security.ts'
 import type { Session } from '../session/session.ts'
@@ -13,6 +14,7 @@ export interface SessionParts {
   config: Pick<Config, 'publicUrl' | 'session'>
   platform: Pick<Platform, 'now' | 'exchange' | 'log'>
   sessions: Sessions
+  refresher: Pick<Refresher, 'bringUpToDate'>
 }
 
 export interface SessionEndpoints {
@@ -22,13 +24,14 @@ export interface SessionEndpoints {
   extend(c: Context): Promise<Response>
 }
 
-export function createSessionEndpoints({ config, platform, sessions }: SessionParts): SessionEndpoints {
+export function createSessionEndpoints({ config, platform, sessions, refresher }: SessionParts): SessionEndpoints {
+  /** Whether no API can be called any more, as far as is known. */
+  const isLost = ({ holding }: Session) => platform.now() >= usableUntil(holding.tokens)
+
   function info(session: Session): SessionInfo {
     const { holding, id } = session
     const { idle, absolute } = sessions.remaining(session)
     const shown = config.session.claims.filter((name) => holding.claims[name] !== undefined)
-    const { tokens } = holding
-    const isLost = tokens.refreshToken === undefined && isExpired(tokens, platform.now())
     return {
       authenticated: true,
       user: Object.fromEntries(shown.map((name) => [name, holding.claims[name]])),
@@ -37,7 +40,7 @@ export function createSessionEndpoints({ config, platform, sessions }: SessionPa
         id,
         expiresIn: idle,
         absoluteExpiresIn: absolute,
-        state: isLost ? 'reauth_required' : 'active',
+        state: isLost(session) ? 'reauth_required' : 'active',
       },
     }
   }
@@ -49,7 +52,11 @@ export function createSessionEndpoints({ config, platform, sessions }: SessionPa
       return jsonResponse({ authenticated: false } satisfies SessionInfo, refusal.setCookie)
     }
     if (extend) await sessions.touch(session, true)
-    return jsonResponse(info(session), sessions.cookiesFor(session))
+    const setCookie = sessions.cookiesFor(session)
+    // The browser may not have what a refresh brought that ran behind another request. It gets that with its next call, in
+    // an answer that knows what came after it.
+    if (isLost(session)) await refresher.bringUpToDate(session)
+    return jsonResponse(info(session), setCookie)
   }
 
   return {

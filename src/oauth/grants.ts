@@ -125,7 +125,10 @@ export function createGrants(
       const expected = { issuer, clientId, accessToken, original: { subject, nonce, authTime } }
       const claims = idToken === undefined ? undefined : await believed(known, idToken, expected, refused)
       const previous = api?.scope === undefined ? tokens : { ...tokens, scope: api.scope }
-      return tokenSet(hinted(provider, response, claims && idToken), sentAt, lead, previous)
+      const renewed = tokenSet(hinted(provider, response, claims && idToken), sentAt, lead, previous)
+      // An end is brought forward, and never moved back.
+      const ends = [renewed.sessionUntil, sessionEndOf(claims)].filter((end) => end !== undefined)
+      return { ...renewed, sessionUntil: ends.length > 0 ? Math.min(...ends) : undefined }
     },
 
     async clientToken(api) {
@@ -150,6 +153,12 @@ export function createGrants(
       return token
     },
   }
+}
+
+/** When the provider wants the session to be over at the latest, if it says so; milliseconds since 1970. */
+export function sessionEndOf(claims: Readonly<Record<string, unknown>> | undefined): number | undefined {
+  const expiry = claims?.session_expiry
+  return typeof expiry === 'number' ? expiry * 1_000 : undefined
 }
 
 function paramsOf({ resource, audience, scope }: Api): Record<string, string> {

@@ -115,13 +115,13 @@ export function createRedemption(
   async function settled(turn: Turn, tokens: TokenSet, relyingParty: RelyingParty): Promise<Outcome> {
     const { wanted, session } = turn
     if (!wanted) return publish(turn, tokens, relyingParty)
-    const { refreshToken, idToken, refreshUntil, ...token } = tokens
+    const { refreshToken, idToken, refreshUntil, sessionUntil, ...token } = tokens
     // Before the successor: whoever finds that looks for this.
     await wanted.keep(token)
     const own = session.holding.tokens
-    return refreshToken === own.refreshToken
+    return refreshToken === own.refreshToken && sessionUntil === own.sessionUntil
       ? 'unchanged'
-      : publish(turn, { ...own, refreshToken, idToken, refreshUntil }, relyingParty)
+      : publish(turn, { ...own, refreshToken, idToken, refreshUntil, sessionUntil }, relyingParty)
   }
 
   /** Leaves new tokens where everybody finds them, unless the session ended in the meantime. */

@@ -12,7 +12,7 @@ import { unavailable } from './authorization-server-fetch.ts'
 import { publicKeys } from './client-keys.ts'
 import { newBindingKey } from './dpop.ts'
 import { isTokenUnknown, isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
-import { createGrants, type Grants, hinted, isUsable, proofWith } from './grants.ts'
+import { createGrants, type Grants, hinted, isUsable, proofWith, sessionEndOf } from './grants.ts'
 import { mayBeNewer } from './id-token.ts'
 import { createInspection, type Inspection } from './inspection.ts'
 import { type LogoutToken, verifiedLogoutToken } from './logout-token.ts'
@@ -120,7 +120,7 @@ export function createRelyingParty(
     accessToken: string,
     { nonce, acrValues, maxAge, key }: LoginTransaction,
   ): Promise<Omit<SignIn, 'tokens' | 'beganAt'>> {
-    const { acr, auth_time, sid, session_expiry: expiry } = identity
+    const { acr, auth_time, sid } = identity
     if (acrValues !== undefined && !acrValues.split(' ').includes(String(acr))) {
       throw new CoatcheckError('login_failed', 'acr_not_satisfied')
     }
@@ -135,7 +135,7 @@ export function createRelyingParty(
       acr: typeof acr === 'string' ? acr : undefined,
       authTime: typeof auth_time === 'number' ? auth_time : undefined,
       askedMaxAge: maxAge,
-      endsBy: typeof expiry === 'number' ? expiry * 1_000 : undefined,
+      endsBy: sessionEndOf(identity),
     }
   }
 
