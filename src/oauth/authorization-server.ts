@@ -14,8 +14,9 @@ import { clientAuthentication, clientCertificate } from './client-authentication
 import { type SigningKey, signingKey } from './client-keys.ts'
 import { reasonOf } from './failures.ts'
 import { type IdTokenVerifier, idTokenVerifier } from './id-token.ts'
-import { hasSafeEndpoints } from './metadata.ts'
-import { createOnceHere } from './once.ts'
+import { hasSafeEndpoints, withoutNull } from './metadata.ts'
+import { createAttempts } from './once.ts'
+import { type PublishedKeys, publishedKeys } from './published-keys.ts'
 import { keepingAnswers } from './refresh-answer.ts'
 import { acceptableAlgorithms, isUpToProfile } from './security-profile.ts'
 
@@ -25,6 +26,7 @@ export interface AuthorizationServer {
   /** The same for refreshes, whose answers `refreshAnswer` reads. */
   readonly refreshing: client.Configuration
   readonly metadata: Readonly<client.ServerMetadata>
+  readonly keys: PublishedKeys
   readonly idTokens: IdTokenVerifier
   /** With what this client signs what it says there. */
   readonly signing: SigningKey | undefined
@@ -77,14 +79,13 @@ export function discovered(
   const clientMetadata = { [client.clockTolerance]: 30, use_mtls_endpoint_aliases: certificate !== undefined }
   let known: AuthorizationServer | undefined
   let failed: { error: CoatcheckError; at: number } | undefined
-  const once = createOnceHere(timeout, platform)
   /** When metadata was fetched again before its time. */
   let early: number[] = []
 
   async function discover(): Promise<AuthorizationServer> {
     const signing = await signingKey(provider)
     const authentication = clientAuthentication(provider, signing)
-    const found = await client
+    const described = await client
       .discovery(new URL(issuer), clientId, clientMetadata, authentication, {
         algorithm: 'oidc',
         timeout: timeout / 1_000,
@@ -95,7 +96,7 @@ export function discovered(
         const reason = reasonOf(error)
         throw unavailable(reason === 'id_token_claim' ? 'metadata_mismatch' : reason, error)
       })
-    const metadata: client.ServerMetadata = found.serverMetadata()
+    const metadata = withoutNull(described.serverMetadata())
     if (metadata.issuer !== issuer) throw unavailable('metadata_mismatch')
     const { authorization_endpoint, token_endpoint, jwks_uri } = metadata
     if (!authorization_endpoint || !token_endpoint || !jwks_uri) throw unavailable('metadata_incomplete')
@@ -114,45 +115,34 @@ export function discovered(
       userinfo: metadata.userinfo_signing_alg_values_supported,
       authorizationResponse: metadata.authorization_signing_alg_values_supported,
     }
-    const keys: AuthorizationServerFetch = async (url, init) => {
-      const answer = await fetch(url, init)
-      if (answer.ok && !isData(answer)) throw unavailable('response_malformed')
-      return answer
-    }
-    // Keys at hand outlast metadata that says the same of them.
+    // What is known of the keys outlives what the metadata says about anything else.
+    const keys = known?.keys.uri === jwks_uri ? known.keys : publishedKeys(jwks_uri, timeout, { ...platform, fetch })
+    const idTokens = idTokenVerifier(keys, supported, platform.now)
     const signedBy = JSON.stringify([jwks_uri, supported.idToken, supported.userinfo, supported.authorizationResponse])
-    const idTokens =
-      known?.signedBy === signedBy
-        ? known.idTokens
-        : idTokenVerifier(jwks_uri, supported, { fetch: keys, timeout, now: platform.now })
-    // openid-client looks at the type of every answer but this one, and at no signature of it.
-    const userinfoUrl = addressOf(metadata, 'userinfo_endpoint')
-    const fetchVerified: AuthorizationServerFetch = async (url, init) => {
-      const answer = await fetchThere(url, init)
-      if (url !== userinfoUrl || !answer.ok) return answer
-      if (!isData(answer)) throw unavailable('response_malformed')
-      if (isJwt(answer)) await idTokens.verifyUserinfo(await answer.clone().text())
-      return answer
-    }
     // Which algorithm is right is for `idTokens` to say, who can tell a forgery from a server that has changed its mind.
     const algorithms = [...supported.acceptable, ...(supported.idToken ?? [])]
     const shown = { ...metadata, id_token_signing_alg_values_supported: algorithms }
-    const talkingBy = (fetch: AuthorizationServerFetch) => {
+    const configured = (fetch: AuthorizationServerFetch) => {
       const configuration = new client.Configuration(shown, clientId, clientMetadata, authentication)
       configuration.timeout = timeout / 1_000
       configuration[client.customFetch] = fetch
       if (insecure) client.allowInsecureRequests(configuration)
       return configuration
     }
+    // openid-client looks at the type of every answer but this one, and at no signature of it.
+    const userinfoUrl = addressOf(metadata, 'userinfo_endpoint')
+    const configuration = configured(async (url, init) => {
+      const answer = await fetchThere(url, init)
+      if (url !== userinfoUrl || !answer.ok) return answer
+      if (!isData(answer)) throw unavailable('response_malformed')
+      if (isJwt(answer)) await idTokens.verifyUserinfo(await answer.clone().text())
+      return answer
+    })
+    const refreshing = configured(keepingAnswers(fetchThere))
     platform.log({ event: 'provider.ready', provider: provider.id })
+    const fetchedAt = platform.now()
     const told: AuthorizationServer = {
-      configuration: talkingBy(fetchVerified),
-      refreshing: talkingBy(keepingAnswers(fetchThere)),
-      metadata,
-      idTokens,
-      signedBy,
-      signing,
-      fetchedAt: platform.now(),
+      ...{ configuration, refreshing, metadata, keys, idTokens, signing, signedBy, fetchedAt },
       refetched: (sender) => newerThan(told, sender),
     }
     return told
@@ -177,34 +167,33 @@ export function discovered(
     }
   }
 
-  /** Whether it may be asked again for the sake of something that could not be verified. Counts it. */
-  function mayAskAgain({ fetchedAt }: AuthorizationServer, sender: 'anybody' | undefined): boolean {
+  const renewed = createAttempts(renew, timeout, platform)
+
+  /** Throws unless it may be asked again for the sake of something that could not be verified. Counts it. */
+  function admit({ fetchedAt }: AuthorizationServer, sender: 'anybody' | undefined): void {
     const time = platform.now()
     early = early.filter((one) => one > time - 60_000)
-    if (early.length >= fetchesPerMinute || (sender === 'anybody' && time < fetchedAt + leastAge)) return false
+    const isYoung = sender === 'anybody' && time < fetchedAt + leastAge
+    if (isYoung || early.length >= fetchesPerMinute) throw unavailable('metadata_mismatch')
     early.push(time)
-    return true
   }
 
-  function newerThan(old: AuthorizationServer, sender: 'anybody' | undefined): Promise<AuthorizationServer> {
-    return once({
-      key: 'metadata',
-      find: async () => (known?.metadata === old.metadata ? undefined : known),
-      work: async () => (mayAskAgain(old, sender) ? renew().catch(() => old) : old),
-    })
+  async function newerThan(old: AuthorizationServer, sender: 'anybody' | undefined): Promise<AuthorizationServer> {
+    if (known !== undefined && known.metadata !== old.metadata) return known
+    return renewed(() => admit(old, sender)).catch(() => known ?? old)
   }
 
   return async () => {
     const resting = failed !== undefined && platform.now() < failed.at + discoveryPause
     if (known === undefined) {
       if (resting && failed) throw failed.error
-      return renew()
+      return renewed()
     }
     if (platform.now() > known.fetchedAt + metadataAge && !resting) {
       const stale = known
       // Counted as fetched for the next minute, so that one request and not every request asks.
       known = { ...stale, fetchedAt: platform.now() - metadataAge + 60_000 }
-      platform.waitUntil(renew().catch(() => {}))
+      platform.waitUntil(renewed().catch(() => {}))
     }
     return known
   }

@@ -67,7 +67,7 @@ export function createRelyingParty(
 ): RelyingParty {
   const { issuer, clientId } = provider
   const redirectUri = config.publicUrl + callbackPath
-  const { timeout, lead } = config.refresh
+  const { lead } = config.refresh
   const tokenGrants = createGrants(provider, server, lead, { ...platform, withdraw })
   const requests = createAuthorizationRequests(provider, redirectUri, config.routes)
   const keptClaims = new Set([
@@ -86,7 +86,7 @@ export function createRelyingParty(
       return await use(known)
     } catch (error) {
       const newer = mayBeNewer(error) ? await known.refetched(sender) : known
-      if (newer.idTokens === known.idTokens) throw error
+      if (newer.signedBy === known.signedBy) throw error
       return use(newer)
     }
   }
@@ -98,7 +98,12 @@ export function createRelyingParty(
   ): Promise<Record<string, unknown>> {
     const missing = [...keptClaims].some((name) => claims[name] === undefined)
     const wanted = provider.userinfo === true || (provider.userinfo === 'auto' && missing)
-    if (!wanted || metadata.userinfo_endpoint === undefined) return claims
+    if (!wanted) return claims
+    if (metadata.userinfo_endpoint === undefined) {
+      const event = 'userinfo.failed'
+      if (provider.userinfo === true) platform.log({ event, provider: provider.id, reason: 'metadata_incomplete' })
+      return claims
+    }
     try {
       const proof = await proofWith(configuration, key)
       const more = await client.fetchUserInfo(configuration, accessToken, claims.sub, proof)
@@ -225,7 +230,7 @@ export function createRelyingParty(
     },
 
     ...tokenGrants,
-    ...createInspection(provider, server, timeout, platform),
+    ...createInspection(provider, server, platform),
 
     revoke,
 
