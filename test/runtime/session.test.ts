@@ -38,7 +38,7 @@ describe('/auth/session', () => {
     await passed(1_100)
     const polled = await browser.fetch('/auth/session')
     expect(polled.setCookie).toEqual([])
-    expect(polled.json().session.expiresIn).toBeLessThanOrEqual(5)
+    expect(polled.json().session.expiresIn).toBeLessThanOrEqual(3)
     const extended = await browser.fetch('/auth/session', { method: 'POST' })
     expect(extended.json().session.expiresIn).toBeGreaterThanOrEqual(4)
     expect(extended.setCookie.map((line) => line.split('=')[0])).toEqual(['coatcheck'])
