@@ -170,7 +170,7 @@ The OpenID Foundation tests relying parties with an authorization server that do
 [conformance suite](https://gitlab.com/openid/conformance-suite). This is not a certification. It is what coatcheck does when the
 authorization server of its own tests does the same, on Node.js and on Workers (\`test/conformance\`), and the names are those of the suite's modules.
 "Rejects" always means more here than there: no session, no cookie, no call of userinfo or of an API, an answer that says nothing
-but \`login_failed\`, one log line with the precise reason, and no token or code in either.
+but \`login_failed\` (\`session_expired\` where a session ends with it), one log line with the precise reason, and no token or code in either.
 
 ${conformanceTables(plans, conformanceOutcomes())}`
 

@@ -456,7 +456,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R116: {
     requirement:
-      'Notices at once that the signing key was rotated, also while sign-ins are under way; a key that was withdrawn verifies nothing after ten minutes',
+      'Notices at once that the signing key was rotated, that the keys have moved or that the algorithm is another, also while sign-ins are under way; a key that was withdrawn verifies nothing after ten minutes, or a day while newer ones cannot be had',
     source: core('10.1.1'),
   },
   R117: {
@@ -466,7 +466,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R118: {
     requirement:
-      'Keeps sessions working, and signing out, while the authorization server is away or its metadata has turned bad, after a start in the middle of that too; one that is away does not take another with it',
+      'Keeps sessions working, and signing out, while the authorization server, or its keys alone, is away or its metadata has turned bad, after a start in the middle of that too; one that is away does not take another with it',
     source: asvs('16.5.2'),
   },
   R119: { requirement: 'Believes no userinfo about another subject than that of the ID token', source: core('5.3.2') },
@@ -477,7 +477,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R121: {
     requirement:
-      'Ends the session when a refreshed ID token is of another issuer, user, client or sign-in, or has a wrong signature; one whose key is not known or whose time is not now is not believed, and loses no session',
+      'Ends the session when a refreshed ID token is of another issuer, user, client or sign-in, or has a wrong signature; one whose key or algorithm is not known or whose time is not now is not believed, and loses no session',
     source: core('12.2'),
   },
   R122: { requirement: 'Needs no ID token with a refresh', source: core('12.2') },
@@ -496,12 +496,12 @@ export const requirements: Record<string, Requirement> = {
   R126: { requirement: 'Takes bearer tokens only, in whatever case `token_type` is written', source: rfc(6749, '5.1') },
   R127: {
     requirement:
-      'Makes no storm of refreshes of an `expires_in` that is missing or odd, and refuses one that is negative or no number',
+      'Makes no storm of refreshes of an `expires_in` that is missing or odd; at the sign-in it refuses one that is negative or no number',
     source: rfc(6749, '5.1'),
   },
   R128: {
     requirement:
-      'Signs nobody in, and forwards nothing, with a token response that is none: not JSON, without a token, or with one that is no header value or does not fit',
+      'Signs nobody in, and forwards nothing, with a token response that is none: not JSON, without a token, or with one that is no header value or does not fit. Of a refresh it keeps what can be used; what spent the refresh token and cannot be used is revoked, and ends the session',
     source: and(rfc(6749, '5.1'), rfc(6749, '5.2')),
   },
   R129: {
@@ -563,7 +563,8 @@ export const requirements: Record<string, Requirement> = {
     source: 'OpenID Connect Back-Channel Logout 1.0, section 2.7',
   },
   R152: {
-    requirement: 'Fetches keys at most five times a minute, however many forged tokens name keys that nobody has',
+    requirement:
+      'Fetches keys at most five times a minute for each kind of token, however many forged ones name keys that nobody has, also while there are none to be had; asks one that is slow to answer for its metadata once at a time',
     source: asvs('2.4.1'),
   },
   R153: {
@@ -636,7 +637,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R208: {
     requirement:
-      'Keeps the expiry of sessions and sign-ins inside the seal: a cookie kept beyond its Max-Age is refused',
+      'Keeps the expiry of sessions and sign-ins inside the seal: a cookie kept beyond its Max-Age is refused; ends with what the provider says of the end of the session or of the refresh token',
     source: asvs('7.3.1', '7.3.2'),
   },
   R210: {

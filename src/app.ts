@@ -138,7 +138,7 @@ function createAt(address: Address, platform: Platform, common: ReturnType<typeo
     begun: createKnownNames({ config, platform: shared, names }),
   })
   const initiateLogin = createInitiateLogin({ config: signIns, platform, loginUrl })
-  const session = createSessionEndpoints({ config, platform, sessions })
+  const session = createSessionEndpoints({ config, platform, sessions, refresher })
   const logout = createLogout({ config, platform: shared, relyingParties, cookies, sessions, signOut })
   const ownSessions = createSessionsEndpoints({ config, platform, sessions, signOut, directory, loginUrl })
   const backchannelLogout = createBackchannelLogout({ ...common, platform: shared, sessions })

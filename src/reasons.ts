@@ -50,6 +50,7 @@ export const reasons = {
     'The request has no logout token, or more than one, or it is not what a logout token must be.',
   logout_token_claim: 'A claim of the logout token is missing, or not what it must be.',
   logout_token_signature: 'The logout token is not signed by the authorization server, or is of another type.',
+  logout_token_key: 'No published key of the authorization server fits the logout token.',
   logout_token_time: 'The logout token is too old, or from the future.',
   logout_token_replayed: 'The logout token was used before.',
   tokens_too_large:
@@ -93,6 +94,7 @@ export const reasons = {
     'The authorization response is not signed although responseMode asks for a signature (JARM).',
   authorization_response_signature:
     'The signature of the authorization response does not verify, or its algorithm or type is not acceptable.',
+  authorization_response_key: 'No published key of the authorization server fits the authorization response.',
   authorization_response_claim: 'The signed authorization response is from another issuer or for another client.',
   authorization_response_time: 'The signed authorization response is too old. Compare the clocks.',
   authorization_details_mismatch:
@@ -102,7 +104,11 @@ export const reasons = {
   id_token_claim: 'A claim of the ID token (iss, aud, azp, nonce, at_hash, sub ...) has not the value it must have.',
   id_token_time: 'The ID token is expired, from the future, or older than max_age allows. Compare the clocks.',
   id_token_signature: 'The signature of the ID token does not verify, or its algorithm or header is not acceptable.',
+  id_token_algorithm:
+    'The ID token is signed with an algorithm that the authorization server does not announce (id_token_signing_alg_values_supported).',
   id_token_key: 'No published key of the authorization server fits the ID token.',
+  id_token_auth_time:
+    'auth_time of a refreshed ID token is not that of the sign-in (OpenID Connect Core, section 12.2).',
   identity_changed: 'A refreshed ID token names another user or issuer.',
   userinfo_mismatch: 'Userinfo speaks of another subject than the ID token.',
   acr_not_satisfied: 'The authorization server did not authenticate the user the way it was asked to (acr_values).',

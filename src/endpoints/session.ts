@@ -2,7 +2,8 @@
 import type { Context } from 'hono'
 import { jsonResponse } from '../answers.ts'
 import type { Config } from '../config.ts'
-import { isExpired } from '../oauth/token-set.ts'
+import type { Refresher } from '../oauth/refresh.ts'
+import { usableUntil } from '../oauth/token-set.ts'
 import { headerText, type Platform } from '../platform.ts'
 import { refuseElsewhere, requireSameOrigin } from '../security.ts'
 import type { Session } from '../session/session.ts'
@@ -13,6 +14,7 @@ export interface SessionParts {
   config: Pick<Config, 'publicUrl' | 'session' | 'providers'>
   platform: Pick<Platform, 'now' | 'exchange' | 'log'>
   sessions: Sessions
+  refresher: Pick<Refresher, 'bringUpToDate'>
 }
 
 export interface SessionEndpoints {
@@ -22,14 +24,18 @@ export interface SessionEndpoints {
   extend(c: Context): Promise<Response>
 }
 
-export function createSessionEndpoints({ config, platform, sessions }: SessionParts): SessionEndpoints {
+export function createSessionEndpoints({ config, platform, sessions, refresher }: SessionParts): SessionEndpoints {
+  /** Whether no API can be called any more, as far as is known. */
+  function isLost({ holding }: Session): boolean {
+    const { provider, issuer, tokens } = holding
+    const hasServer = config.providers.some((one) => one.id === provider && one.issuer === issuer)
+    return platform.now() >= (hasServer ? usableUntil(tokens) : tokens.expiresAt)
+  }
+
   function info(session: Session): SessionInfo {
     const { holding, id } = session
     const { idle, absolute } = sessions.remaining(session)
     const shown = config.session.claims.filter((name) => holding.claims[name] !== undefined)
-    const { tokens } = holding
-    const hasServer = config.providers.some(({ id, issuer }) => id === holding.provider && issuer === holding.issuer)
-    const isLost = isExpired(tokens, platform.now()) && (tokens.refreshToken === undefined || !hasServer)
     return {
       authenticated: true,
       user: Object.fromEntries(shown.map((name) => [name, holding.claims[name]])),
@@ -38,7 +44,7 @@ export function createSessionEndpoints({ config, platform, sessions }: SessionPa
         id,
         expiresIn: idle,
         absoluteExpiresIn: absolute,
-        state: isLost ? 'reauth_required' : 'active',
+        state: isLost(session) ? 'reauth_required' : 'active',
         ...(holding.replacedUser && { replacedUser: true }),
       },
     }
@@ -51,7 +57,11 @@ export function createSessionEndpoints({ config, platform, sessions }: SessionPa
       return jsonResponse({ authenticated: false } satisfies SessionInfo, refusal.setCookie)
     }
     if (extend) await sessions.touch(session, true)
-    return jsonResponse(info(session), sessions.cookiesFor(session))
+    const setCookie = sessions.cookiesFor(session)
+    // The browser may not have what a refresh brought that ran behind another request. It gets that with its next call, in
+    // an answer that knows what came after it.
+    if (isLost(session)) await refresher.bringUpToDate(session)
+    return jsonResponse(info(session), setCookie)
   }
 
   return {

@@ -1,22 +1,26 @@
 // What the token endpoint gives without a browser: the next tokens of a session, tokens of the application itself,
 // tokens in exchange for tokens.
 
+import type { JWTPayload } from 'jose'
 import * as client from 'openid-client'
 import type { ProviderConfig } from '../config.ts'
 import type { TokenPolicy } from '../config-token.ts'
 import { CoatcheckError } from '../errors.ts'
 import type { Platform } from '../platform.ts'
+import type { Reason } from '../reasons.ts'
 import type { SignIn } from '../session/session.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 import { handleFor, newBindingKey } from './dpop.ts'
 import { isScopeRefused, reasonOf } from './failures.ts'
-import { contradicts } from './id-token.ts'
+import { contradiction, type IdTokenExpectations, mayBeNewer, mayPass, type OriginalSignIn } from './id-token.ts'
+import { refreshAnswer } from './refresh-answer.ts'
 import { bindsTokens } from './security-profile.ts'
 import {
   type AccessToken,
   type Api,
   type BindingKey,
+  isRefreshOver,
   type TokenResponse,
   type TokenSet,
   tokenSet,
@@ -28,8 +32,8 @@ export interface Grants {
   /**
    * Redeems a refresh token (RFC 6749, section 6).
    * @param api gets an access token for this API instead of the session's own (RFC 8707, section 2.2).
-   * @throws CoatcheckError `session_expired` when the session cannot go on (`invalid_grant`, another user's ID token),
-   * `forbidden` or `insufficient_scope` when the user may not have a token for this API,
+   * @throws CoatcheckError `session_expired` when the session cannot go on (`invalid_grant`, another user's ID token, a
+   * response that spent the refresh token and is of no use), `forbidden` or `insufficient_scope` when the user may not have a token for this API,
    * `authorization_server_unavailable` for everything else: the session is kept.
    */
   refresh(holding: Pick<SignIn, 'subject' | 'nonce' | 'authTime' | 'tokens'>, api?: Api): Promise<TokenSet>
@@ -53,7 +57,7 @@ export function createGrants(
   provider: ProviderConfig,
   server: () => Promise<AuthorizationServer>,
   lead: number,
-  platform: Pick<Platform, 'now'> & { withdraw: (tokens: TokenSet) => void },
+  platform: Pick<Platform, 'now' | 'waitUntil'> & { withdraw: (tokens: TokenSet) => void },
 ): Grants {
   const { issuer, clientId } = provider
 
@@ -70,39 +74,61 @@ export function createGrants(
     return { token, response }
   }
 
+  /**
+   * The claims of a refreshed ID token; `undefined` when it cannot be verified now: the refresh token is spent, so what may be
+   * right by tomorrow must not lose its successor. What the token says of itself is enough to disbelieve it, though not to
+   * believe it.
+   */
+  async function believed(
+    known: AuthorizationServer,
+    idToken: string,
+    expected: IdTokenExpectations & { original: OriginalSignIn },
+    refused: (reason: Reason, error: unknown) => CoatcheckError,
+  ): Promise<JWTPayload | undefined> {
+    try {
+      return await known.idTokens.verify(idToken, expected)
+    } catch (error) {
+      const fault = mayPass(error) ? contradiction(idToken, expected) : reasonOf(error)
+      if (fault !== undefined) throw refused(fault, error)
+      // Not waited for: the next ID token finds what the server says by then.
+      if (mayBeNewer(error)) platform.waitUntil(known.refetched())
+      return undefined
+    }
+  }
+
   return {
     async refresh({ subject, nonce, authTime, tokens }, api) {
-      const { refreshing, idTokens } = await server()
-      const proof = await proofWith(refreshing, tokens.key)
+      const known = await server()
+      const proof = await proofWith(known.refreshing, tokens.key)
       const sentAt = platform.now()
-      if (sentAt >= (tokens.refreshUntil ?? Number.POSITIVE_INFINITY)) {
-        throw new CoatcheckError('session_expired', 'refresh_token_over')
-      }
-      const response = await client
-        .refreshTokenGrant(refreshing, tokens.refreshToken ?? '', paramsOf(api ?? {}), proof)
+      if (isRefreshOver(tokens, sentAt)) throw new CoatcheckError('session_expired', 'refresh_token_over')
+      const answer = await client
+        .refreshTokenGrant(known.refreshing, tokens.refreshToken ?? '', paramsOf(api ?? {}), proof)
         .catch((error) => {
           const reason = reasonOf(error)
           if (reason === 'invalid_grant') throw new CoatcheckError('session_expired', reason, {}, error)
-          if (reason.startsWith('id_token_')) throw new CoatcheckError('session_expired', 'identity_changed', {}, error)
           throw api ? refusedFor(error) : unavailable(reason, error)
         })
-      if (!isUsable(response, tokens.key)) throw unavailable('response_malformed')
-      const original = { subject, nonce, authTime }
-      const expected = { issuer, clientId, accessToken: response.access_token, original }
-      let idToken = response.id_token
-      try {
-        if (idToken) await idTokens.verify(idToken, expected)
-      } catch (error) {
-        // The refresh token is spent by now: what may be right by tomorrow must not lose its successor. What the token says
-        // of itself is enough to disbelieve it, though not to believe it.
-        if (!mayPass(error) || contradicts(idToken ?? '', expected)) {
-          platform.withdraw(tokenSet(response, sentAt, lead, tokens))
-          throw new CoatcheckError('session_expired', 'identity_changed', {}, error)
-        }
-        idToken = undefined
+      const response = refreshAnswer(answer)
+      /** For an answer that cannot be used: nobody will ever use what came with it, nor what it replaced. */
+      const refused = (reason: Reason, error?: unknown) => {
+        platform.withdraw(tokenSet(response, sentAt, lead, tokens))
+        platform.withdraw(tokens)
+        return new CoatcheckError('session_expired', reason, {}, error)
       }
+      if (!isUsable(response, tokens.key)) {
+        const isSpent = (response.refresh_token ?? tokens.refreshToken) !== tokens.refreshToken
+        throw isSpent ? refused('response_malformed') : unavailable('response_malformed')
+      }
+      if (response.hasOddIdToken) throw refused('id_token_malformed')
+      const { id_token: idToken, access_token: accessToken } = response
+      const expected = { issuer, clientId, accessToken, original: { subject, nonce, authTime } }
+      const claims = idToken === undefined ? undefined : await believed(known, idToken, expected, refused)
       const previous = api?.scope === undefined ? tokens : { ...tokens, scope: api.scope }
-      return tokenSet(hinted(provider, response, idToken), sentAt, lead, previous)
+      const renewed = tokenSet(hinted(provider, response, claims && idToken), sentAt, lead, previous)
+      // An end is brought forward, and never moved back.
+      const ends = [renewed.sessionUntil, sessionEndOf(claims)].filter((end) => end !== undefined)
+      return { ...renewed, sessionUntil: ends.length > 0 ? Math.min(...ends) : undefined }
     },
 
     async clientToken(api) {
@@ -129,11 +155,10 @@ export function createGrants(
   }
 }
 
-/** Whether an ID token may be in order although it could not be verified: its key is not known (yet), or clocks differ. */
-function mayPass(error: unknown): boolean {
-  if (!(error instanceof CoatcheckError)) return false
-  const { code, reason } = error
-  return code === 'authorization_server_unavailable' || reason === 'id_token_key' || reason === 'id_token_time'
+/** When the provider wants the session to be over at the latest, if it says so; milliseconds since 1970. */
+export function sessionEndOf(claims: Readonly<Record<string, unknown>> | undefined): number | undefined {
+  const expiry = claims?.session_expiry
+  return typeof expiry === 'number' ? expiry * 1_000 : undefined
 }
 
 function paramsOf({ resource, audience, scope }: Api): Record<string, string> {

@@ -1,17 +1,9 @@
 // The checks of an ID token that go beyond the protocol library's: signature always, audience exactly, type never mixed up.
-import {
-  base64url,
-  compactVerify,
-  createRemoteJWKSet,
-  customFetch,
-  decodeJwt,
-  errors,
-  type JWTPayload,
-  jwtVerify,
-} from 'jose'
+import { base64url, compactVerify, decodeJwt, decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose'
 import { CoatcheckError } from '../errors.ts'
 import type { Reason } from '../reasons.ts'
-import type { AuthorizationServerFetch } from './authorization-server-fetch.ts'
+import { unavailable } from './authorization-server-fetch.ts'
+import type { PublishedKeys } from './published-keys.ts'
 
 /** What an ID token is expected to say. */
 export interface IdTokenExpectations {
@@ -71,19 +63,37 @@ export interface LogoutTokenParts {
 }
 
 /**
- * Whether an ID token, believed or not, speaks of somebody else or of another sign-in: what it says of itself is enough to
- * disbelieve it.
+ * Why an ID token, believed or not, speaks of somebody else or of another sign-in, if it does: what it says of itself is
+ * enough to disbelieve it.
  */
-export function contradicts(
+export function contradiction(
   idToken: string,
   { issuer, clientId, original }: { issuer: string; clientId: string; original: OriginalSignIn },
-): boolean {
+): Reason | undefined {
   try {
     const claims = decodeJwt(idToken)
-    return claims.iss !== issuer || !isForUs(claims, clientId) || isOfAnother(claims, original)
+    if (claims.iss !== issuer) return 'identity_changed'
+    return isForUs(claims, clientId) ? difference(claims, original) : 'id_token_claim'
   } catch {
-    return true
+    return 'id_token_malformed'
   }
+}
+
+/**
+ * Whether an ID token may be in order although it could not be verified: its key or algorithm is not known (yet), or clocks
+ * differ.
+ */
+export function mayPass(error: unknown): boolean {
+  if (!(error instanceof CoatcheckError)) return false
+  return error.code === 'authorization_server_unavailable' || error.reason === 'id_token_time' || mayBeNewer(error)
+}
+
+/** Whether what could not be verified may be of a key or an algorithm that the server has told of since. */
+export function mayBeNewer(error: unknown): boolean {
+  for (let cause = error; cause instanceof CoatcheckError; cause = cause.cause) {
+    if (cause.reason === 'id_token_key' || cause.reason === 'id_token_algorithm') return true
+  }
+  return false
 }
 
 /** For this client, and for no other (OpenID Connect Core, section 3.1.3.7, items 3 to 5). */
@@ -97,40 +107,31 @@ function isOfOtherType({ typ }: { typ?: unknown }): boolean {
   return typ !== undefined && String(typ).toUpperCase() !== 'JWT'
 }
 
-function isOfAnother({ sub, nonce, auth_time }: JWTPayload, { subject, authTime, ...original }: OriginalSignIn) {
-  if (sub !== subject) return true
-  if (nonce !== undefined && nonce !== original.nonce) return true
-  return auth_time !== undefined && authTime !== undefined && auth_time !== authTime
+function difference(
+  { sub, nonce, auth_time }: JWTPayload,
+  { subject, authTime, ...original }: OriginalSignIn,
+): Reason | undefined {
+  if (sub !== subject) return 'identity_changed'
+  if (nonce !== undefined && nonce !== original.nonce) return 'id_token_claim'
+  const isOther = auth_time !== undefined && authTime !== undefined && auth_time !== authTime
+  return isOther ? 'id_token_auth_time' : undefined
 }
 
-/**
- * Keys are fetched at most this often in a minute for each kind of token, however many name a key that nobody has. Logout
- * tokens are a kind of their own: anybody may send them, and must not use up what a refresh needs.
- */
-const fetchesPerMinute = 5
-
-/**
- * @param timeout for fetching keys, in milliseconds.
- */
 export function idTokenVerifier(
-  jwksUri: string,
+  { of: keys }: Pick<PublishedKeys, 'of'>,
   supported: SigningAlgorithms,
-  { fetch, timeout, now }: { fetch: AuthorizationServerFetch; timeout: number; now: () => number },
+  now: () => number,
 ): IdTokenVerifier {
   const accepted = (algorithms: readonly string[] = ['RS256']) =>
     algorithms.filter((alg) => supported.acceptable.has(alg))
-  const keySet = () =>
-    createRemoteJWKSet(new URL(jwksUri), {
-      [customFetch]: seldom(fetch, now),
-      timeoutDuration: Math.ceil(timeout),
-      // An unknown `kid` makes the keys be fetched again at once, so that a rotation is never noticed too late.
-      cooldownDuration: 0,
-    })
-  const keys = keySet()
-  const logoutKeys = keySet()
+  /** Throws the error for a token that jose did not verify. */
+  const refuse = (jwt: string) => (error: unknown) => {
+    const isOther = error instanceof errors.JOSEAlgNotAllowed && supported.acceptable.has(algorithmOf(jwt))
+    throw isOther ? refused('id_token_algorithm', error) : failure(error)
+  }
   return {
     async verify(idToken, { issuer, clientId, accessToken, original }) {
-      const { payload, protectedHeader } = await jwtVerify(idToken, keys, {
+      const { payload, protectedHeader } = await jwtVerify(idToken, keys.id_token, {
         algorithms: accepted(supported.idToken),
         issuer,
         audience: clientId,
@@ -138,7 +139,7 @@ export function idTokenVerifier(
         currentDate: new Date(now()),
         requiredClaims: ['iss', 'sub', 'aud', 'exp', 'iat'],
       }).catch((error) => {
-        throw failure(error)
+        throw (original && refreshedFailure(error)) ?? refuse(idToken)(error)
       })
       if (isOfOtherType(protectedHeader)) throw refused('id_token_signature')
       const { sub, at_hash, iat = 0 } = payload
@@ -146,44 +147,51 @@ export function idTokenVerifier(
       if (!isForUs(payload, clientId)) throw refused('id_token_claim')
       const hash = await leftHash(accessToken, protectedHeader.alg)
       if (at_hash !== undefined && hash !== undefined && at_hash !== hash) throw refused('id_token_claim')
-      if (original && isOfAnother(payload, original)) throw refused('identity_changed')
+      const other = original && difference(payload, original)
+      if (other !== undefined) throw refused(other)
       if (iat > now() / 1_000 + 60) throw refused('id_token_time')
       return { ...payload, sub }
     },
     async verifyLogoutToken(jwt, { issuer, clientId }) {
-      const { payload, protectedHeader } = await jwtVerify(jwt, logoutKeys, {
+      const { payload, protectedHeader } = await jwtVerify(jwt, keys.logout_token, {
         algorithms: accepted(supported.idToken),
         issuer,
         audience: clientId,
         clockTolerance: 30,
         currentDate: new Date(now()),
         requiredClaims: ['iss', 'aud', 'iat', 'exp', 'jti', 'events'],
-      }).catch((error) => {
-        throw failure(error)
-      })
+      }).catch(refuse(jwt))
       return { type: protectedHeader.typ, claims: payload }
     },
     async verifyAuthorizationResponse(jwt, { issuer, clientId }) {
-      const { payload, protectedHeader } = await jwtVerify(jwt, keys, {
+      const { payload, protectedHeader } = await jwtVerify(jwt, keys.authorization_response, {
         algorithms: accepted(supported.authorizationResponse),
         issuer,
         audience: clientId,
         clockTolerance: 30,
         currentDate: new Date(now()),
         requiredClaims: ['iss', 'aud', 'exp'],
-      }).catch((error) => {
-        throw failure(error)
-      })
+      }).catch(refuse(jwt))
       if (isOfOtherType(protectedHeader)) throw refused('id_token_signature')
       if (!isForUs(payload, clientId)) throw refused('id_token_claim')
       return payload
     },
     async verifyUserinfo(jwt) {
-      await compactVerify(jwt, keys, { algorithms: accepted(supported.userinfo) }).catch((error) => {
-        throw failure(error)
-      })
+      await compactVerify(jwt, keys.id_token, { algorithms: accepted(supported.userinfo) }).catch(refuse(jwt))
     },
   }
+}
+
+/** Of a refreshed ID token more is told apart, because tokens that are good may have come with it. */
+function refreshedFailure(error: unknown): CoatcheckError | undefined {
+  if (!(error instanceof errors.JWTClaimValidationFailed)) return undefined
+  if (error.claim === 'iss') return refused('identity_changed', error)
+  const isOfTime = error.claim === 'iat' || error.claim === 'exp'
+  return isOfTime ? refused('id_token_time', error) : undefined
+}
+
+function algorithmOf(jwt: string): string {
+  return decodeProtectedHeader(jwt).alg ?? ''
 }
 
 /** The left half of a token's hash, by the hash function of the ID token's algorithm; `undefined` where it has none. */
@@ -192,24 +200,6 @@ async function leftHash(token: string, algorithm: string): Promise<string | unde
   if (bits === undefined) return undefined
   const digest = new Uint8Array(await crypto.subtle.digest(`SHA-${bits}`, new TextEncoder().encode(token)))
   return base64url.encode(digest.subarray(0, digest.length / 2))
-}
-
-/** Beyond the limit the last answer stands: an unknown key is then simply unknown. */
-function seldom(fetch: AuthorizationServerFetch, now: () => number): AuthorizationServerFetch {
-  let recent: number[] = []
-  let last: { status: number; headers: Headers; body: ArrayBuffer } | undefined
-  return async (url, init) => {
-    recent = recent.filter((time) => time > now() - 60_000)
-    if (last === undefined || recent.length < fetchesPerMinute) {
-      recent.push(now())
-      const answer = await fetch(url, init)
-      const found = { status: answer.status, headers: answer.headers, body: await answer.arrayBuffer() }
-      // Only keys are kept: a server that has recovered is not told its old failure.
-      if (!answer.ok) return new Response(found.body, found)
-      last = found
-    }
-    return new Response(last.body, { status: last.status, headers: last.headers })
-  }
 }
 
 function refused(reason: Reason, cause?: unknown): CoatcheckError {
@@ -225,12 +215,7 @@ function failure(error: unknown): CoatcheckError {
   if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) {
     return refused('id_token_key', error)
   }
-  if (error instanceof errors.JWKSTimeout) {
-    return new CoatcheckError('authorization_server_unavailable', 'timeout', { retryAfter: 5 }, error)
-  }
-  // The key set could not be had, or is none: "Expected 200 OK", "Failed to parse".
-  if (error instanceof errors.JWKSInvalid || (error instanceof errors.JOSEError && error.code === 'ERR_JOSE_GENERIC')) {
-    return new CoatcheckError('authorization_server_unavailable', 'response_malformed', { retryAfter: 5 }, error)
-  }
+  // What was published as a key is none.
+  if (error instanceof errors.JWKSInvalid) return unavailable('response_malformed', error)
   return refused('id_token_signature', error)
 }

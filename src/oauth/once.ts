@@ -50,6 +50,59 @@ export function createOnceHere(timeout: number, { now, waitUntil }: Pick<Platfor
   return createOnce(timeout, { now, waitUntil, store: memoryStore(now) })
 }
 
+/** Makes an attempt, or joins the one that is under way. */
+export type Attempts<T> = (admit?: () => void) => Promise<T>
+
+/**
+ * What everybody here needs the same of, such as keys: one attempt at a time. Who comes while it is under way is handed what
+ * comes of it, whether that is an answer or a failure.
+ *
+ * @param timeout how long an attempt takes at most, about, in milliseconds.
+ * @returns a function that rejects with what the attempt rejects with. `admit` is called before an attempt begins, and not
+ * where there is one to join; what it throws keeps this caller from it, and no other.
+ */
+export function createAttempts<T extends object>(
+  attempt: () => Promise<T>,
+  timeout: number,
+  platform: Pick<Platform, 'now' | 'waitUntil'>,
+): Attempts<T> {
+  const once = createOnceHere(timeout, platform)
+  let ended = 0
+  let outcome: { readonly value: T } | { readonly error: unknown } | undefined
+
+  async function begin(): Promise<T> {
+    try {
+      const value = await attempt()
+      outcome = { value }
+      return value
+    } catch (error) {
+      outcome = { error }
+      throw error
+    } finally {
+      ended += 1
+    }
+  }
+
+  return (admit) => {
+    const before = ended
+    return once<T>({
+      key: 'attempt',
+      async find() {
+        if (outcome === undefined || ended === before) return undefined
+        if ('error' in outcome) throw outcome.error
+        return outcome.value
+      },
+      work() {
+        admit?.()
+        const begun = begin()
+        // A caller that goes away does not take with it what others wait for.
+        platform.waitUntil(begun.catch(() => {}))
+        return begun
+      },
+    })
+  }
+}
+
 export function createOnce(
   timeout: number,
   { now, store, waitUntil }: Pick<Platform, 'now' | 'store' | 'waitUntil'>,

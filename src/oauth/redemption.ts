@@ -104,8 +104,6 @@ export function createRedemption(
       const mayBeBeaten = over && told.reason !== 'session_ended'
       const other = mayBeBeaten ? await successors.recall(session, key) : undefined
       if (other) return other
-      // Of a response that was refused before it was read, the old tokens are the only way to withdraw the new.
-      if (told.reason === 'identity_changed') waitUntil(relyingParty.revoke(session.holding.tokens).catch(() => {}))
       // What is refused for one API says nothing of the refresh token. Whoever cannot be told tries for themselves.
       const isOfApi = told.code === 'forbidden' || told.code === 'insufficient_scope'
       if (!isOfApi) await successors.mark(key, over ? 'dead' : told.reason).catch(() => {})
@@ -117,13 +115,13 @@ export function createRedemption(
   async function settled(turn: Turn, tokens: TokenSet, relyingParty: RelyingParty): Promise<Outcome> {
     const { wanted, session } = turn
     if (!wanted) return publish(turn, tokens, relyingParty)
-    const { refreshToken, idToken, refreshUntil, ...token } = tokens
+    const { refreshToken, idToken, refreshUntil, sessionUntil, ...token } = tokens
     // Before the successor: whoever finds that looks for this.
     await wanted.keep(token)
     const own = session.holding.tokens
-    return refreshToken === own.refreshToken
+    return refreshToken === own.refreshToken && sessionUntil === own.sessionUntil
       ? 'unchanged'
-      : publish(turn, { ...own, refreshToken, idToken, refreshUntil }, relyingParty)
+      : publish(turn, { ...own, refreshToken, idToken, refreshUntil, sessionUntil }, relyingParty)
   }
 
   /** Leaves new tokens where everybody finds them, unless the session ended in the meantime. */

@@ -13,7 +13,7 @@ import {
   spendingOf,
   type Wanted,
 } from './redemption.ts'
-import { isExpired, isStale } from './token-set.ts'
+import { isExpired, isRefreshOver, isStale } from './token-set.ts'
 
 export interface Refresher {
   /**
@@ -122,7 +122,8 @@ export function createRefresher(config: Pick<Config, 'refresh'>, parts: Redempti
       await renewNow(session)
     }
     const spending = spendingOf(session)
-    if (!isStale(session.holding.tokens, now()) || spending === undefined) return
+    const { tokens } = session.holding
+    if (!isStale(tokens, now()) || spending === undefined || isRefreshOver(tokens, now())) return
     // Still good: one refresh runs behind this request, and the next one finds its outcome.
     const busy = flight !== undefined && flight.busyUntil > now()
     if (!busy) waitUntil(fly(session, spending, { unasked: true }).catch(() => {}))

@@ -12,7 +12,8 @@ import { unavailable } from './authorization-server-fetch.ts'
 import { publicKeys } from './client-keys.ts'
 import { newBindingKey } from './dpop.ts'
 import { isTokenUnknown, isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
-import { createGrants, type Grants, hinted, isUsable, proofWith } from './grants.ts'
+import { createGrants, type Grants, hinted, isUsable, proofWith, sessionEndOf } from './grants.ts'
+import { mayBeNewer } from './id-token.ts'
 import { createInspection, type Inspection } from './inspection.ts'
 import { type LogoutToken, verifiedLogoutToken } from './logout-token.ts'
 import { signOutParams } from './quirks.ts'
@@ -78,13 +79,29 @@ export function createRelyingParty(
 ): RelyingParty {
   const { issuer, clientId } = provider
   const redirectUri = config.publicUrl + callbackPath
-  const { timeout, lead } = config.refresh
-  const tokenGrants = createGrants(provider, server, lead, { now: platform.now, withdraw })
+  const { lead } = config.refresh
+  const tokenGrants = createGrants(provider, server, lead, { ...platform, withdraw })
   const requests = createAuthorizationRequests(provider, redirectUri, config.routes)
   const keptClaims = new Set([
     ...config.session.claims,
     ...config.routes.flatMap((route) => Object.keys(route.require.claims)),
   ])
+
+  /**
+   * Uses the server as it is known; and what it said anew, if what is to be verified may be of a key or algorithm that is
+   * younger than what is known.
+   * @param sender see `AuthorizationServer.refetched`
+   */
+  async function withNewest<T>(use: (server: AuthorizationServer) => Promise<T>, sender?: 'anybody'): Promise<T> {
+    const known = await server()
+    try {
+      return await use(known)
+    } catch (error) {
+      const newer = mayBeNewer(error) ? await known.refetched(sender) : known
+      if (newer.signedBy === known.signedBy) throw error
+      return use(newer)
+    }
+  }
 
   async function withUserinfo(
     { configuration, metadata }: AuthorizationServer,
@@ -93,7 +110,12 @@ export function createRelyingParty(
   ): Promise<Record<string, unknown>> {
     const missing = [...keptClaims].some((name) => claims[name] === undefined)
     const wanted = provider.userinfo === true || (provider.userinfo === 'auto' && missing)
-    if (!wanted || metadata.userinfo_endpoint === undefined) return claims
+    if (!wanted) return claims
+    if (metadata.userinfo_endpoint === undefined) {
+      const event = 'userinfo.failed'
+      if (provider.userinfo === true) platform.log({ event, provider: provider.id, reason: 'metadata_incomplete' })
+      return claims
+    }
     try {
       const proof = await proofWith(configuration, key)
       const more = await client.fetchUserInfo(configuration, accessToken, claims.sub, proof)
@@ -115,7 +137,7 @@ export function createRelyingParty(
     accessToken: string,
     { nonce, acrValues, maxAge, key }: LoginTransaction,
   ): Promise<Omit<SignIn, 'tokens' | 'beganAt'>> {
-    const { acr, auth_time, sid, session_expiry: expiry } = identity
+    const { acr, auth_time, sid } = identity
     if (acrValues !== undefined && !acrValues.split(' ').includes(String(acr))) {
       throw new CoatcheckError('login_failed', 'acr_not_satisfied')
     }
@@ -130,7 +152,7 @@ export function createRelyingParty(
       acr: typeof acr === 'string' ? acr : undefined,
       authTime: typeof auth_time === 'number' ? auth_time : undefined,
       askedMaxAge: maxAge,
-      endsBy: typeof expiry === 'number' ? expiry * 1_000 : undefined,
+      endsBy: sessionEndOf(identity),
     }
   }
 
@@ -175,11 +197,11 @@ export function createRelyingParty(
       return requests.urlFor(await server(), transaction, asked)
     },
 
-    open: async (answer) => opened(answer, provider, await server()),
+    open: (answer) => withNewest((known) => opened(answer, provider, known), 'anybody'),
 
     async finish(answer, transaction) {
       const authorizationServer = await server()
-      const { configuration, metadata, idTokens } = authorizationServer
+      const { configuration, metadata } = authorizationServer
       checkIssuer(answer.iss, provider, metadata)
       const sentAt = platform.now()
       const callback = new URL(redirectUri)
@@ -199,7 +221,8 @@ export function createRelyingParty(
         if (idToken === undefined) throw new CoatcheckError('login_failed', 'id_token_missing')
         if (!isUsable(response, key)) throw new CoatcheckError('login_failed', 'response_malformed')
         const accessToken = response.access_token
-        const identity = await idTokens.verify(idToken, { issuer, clientId, accessToken })
+        const expected = { issuer, clientId, accessToken }
+        const identity = await withNewest(({ idTokens }) => idTokens.verify(idToken, expected))
         const asked = { scope: requests.scopeOf(transaction), key }
         const tokens = tokenSet(hinted(provider, response, idToken), sentAt, lead, asked)
         const refusedScope = transaction.moreScope.filter((scope) => !grants(tokens, [scope]))
@@ -207,7 +230,7 @@ export function createRelyingParty(
           if (!isOfTypesAsked(response.authorization_details, provider)) {
             throw new CoatcheckError('login_failed', 'authorization_details_mismatch')
           }
-          const who = await identified(authorizationServer, identity, accessToken, transaction)
+          const who = await identified(await server(), identity, accessToken, transaction)
           return { ...who, refusedScope: refusedScope.length > 0 ? refusedScope : undefined, tokens, beganAt: sentAt }
         } catch (error) {
           withdraw(tokens)
@@ -219,14 +242,13 @@ export function createRelyingParty(
     },
 
     ...tokenGrants,
-    ...createInspection(provider, server, timeout, platform),
+    ...createInspection(provider, server, platform),
 
     revoke,
 
     async logoutToken(jwt) {
-      const { idTokens } = await server()
-      const anyType = provider.backchannelLogout.anyType
-      return verifiedLogoutToken(jwt, idTokens, { issuer, clientId, anyType, now: platform.now() })
+      const expected = { issuer, clientId, anyType: provider.backchannelLogout.anyType, now: platform.now() }
+      return withNewest(({ idTokens }) => verifiedLogoutToken(jwt, idTokens, expected), 'anybody')
     },
 
     async endSessionUrl(tokens, state) {

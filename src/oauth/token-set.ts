@@ -27,6 +27,8 @@ export interface TokenSet extends AccessToken {
   readonly idToken?: string | undefined
   /** When the refresh token is over, if the server said; milliseconds since 1970. */
   readonly refreshUntil?: number | undefined
+  /** When the session is over because a refreshed ID token said so (`session_expiry`); milliseconds since 1970. */
+  readonly sessionUntil?: number | undefined
 }
 
 /** For which API a token is, as a token request says it. */
@@ -68,7 +70,7 @@ export function tokenSet(
   response: TokenResponse,
   sentAt: number,
   lead: number,
-  previous: Pick<TokenSet, 'scope' | 'refreshToken' | 'idToken' | 'key'>,
+  previous: Pick<TokenSet, 'scope' | 'refreshToken' | 'idToken' | 'key' | 'refreshUntil' | 'sessionUntil'>,
   random: () => number = Math.random,
 ): TokenSet {
   const lifetime = Math.min(lifetimeOf(response, sentAt), longestLifetime)
@@ -81,7 +83,10 @@ export function tokenSet(
     expiresAt: Math.floor(sentAt + lifetime),
     refreshAt: Math.floor(sentAt + lifetime - before),
     key: previous.key,
-    refreshUntil: refreshEndOf(response, sentAt),
+    // A refresh token that goes on ends when it was said to.
+    refreshUntil:
+      refreshEndOf(response, sentAt) ?? (response.refresh_token === undefined ? previous.refreshUntil : undefined),
+    sessionUntil: previous.sessionUntil,
   }
 }
 
@@ -95,13 +100,28 @@ function lifetimeOf({ expires_in, access_token }: TokenResponse, sentAt: number)
   return assumedLifetime
 }
 
-/** A minute is added: it is a hint, and clocks differ. */
 function refreshEndOf(
   { refresh_token_expires_in, refresh_expires_in }: TokenResponse,
   sentAt: number,
 ): number | undefined {
   const seconds = refresh_token_expires_in ?? refresh_expires_in
-  return typeof seconds === 'number' && seconds > 0 ? sentAt + (seconds + 60) * 1_000 : undefined
+  return typeof seconds === 'number' && seconds > 0 ? sentAt + seconds * 1_000 : undefined
+}
+
+/** What a server says of the life of a refresh token is a hint: for this long after its end it is tried all the same. */
+const refreshGrace = 60_000
+
+/**
+ * Until when APIs can be called with these tokens, if nothing is renewed before, as far as the server said: with the access
+ * token, and as long as there can be another. Milliseconds since 1970; infinite where the server said nothing.
+ */
+export function usableUntil({ refreshToken, refreshUntil = Number.POSITIVE_INFINITY, expiresAt }: TokenSet): number {
+  return refreshToken === undefined ? expiresAt : Math.max(expiresAt, refreshUntil)
+}
+
+/** Whether there is no use in trying the refresh token. */
+export function isRefreshOver({ refreshUntil = Number.POSITIVE_INFINITY }: TokenSet, now: number): boolean {
+  return now >= refreshUntil + refreshGrace
 }
 
 /** The claims of a JWT as they stand there, unverified; `undefined` for anything else. */

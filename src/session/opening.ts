@@ -97,13 +97,25 @@ export function createOpening(
     const { id, half, createdAt, seenAt } = ticket
     if (id !== holding.id) return refuse('session_invalid', found.names)
     const time = now()
-    if (time >= endsAt) return refuseOf('session_too_old', found.names, holding)
+    const until = endOf(endsAt, holding)
+    if (time >= until) return refuseOf('session_too_old', found.names, holding)
     if (time >= seenAt + idleTimeout) return refuseOf('session_idle', found.names, holding)
     if (endings.isOver(named.marks, createdAt)) return refuseOf('session_ended', found.names, holding)
     const { family, marks } = named
     const ticketLength = found.ticket?.length ?? 0
     return {
-      session: { id, family, half, marks, createdAt, seenAt, endsAt, holding, cookieNames: found.names, ticketLength },
+      session: {
+        id,
+        family,
+        half,
+        marks,
+        createdAt,
+        seenAt,
+        endsAt: until,
+        holding,
+        cookieNames: found.names,
+        ticketLength,
+      },
     }
   }
 
@@ -115,6 +127,11 @@ export function createOpening(
     }
     return then(sealer.unseal('ticket', ticket), (opened) => withTicket(opened, found, unsure))
   }
+}
+
+/** When a session ends whatever happens: what a refreshed ID token said may be before `endsAt`, and never moves it back. */
+export function endOf(endsAt: number, { tokens }: Holding): number {
+  return Math.min(endsAt, tokens.sessionUntil ?? endsAt)
 }
 
 /** Goes on at once with what is there, else when it is. In the steady state everything is there, and nothing is waited for. */

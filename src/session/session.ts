@@ -53,8 +53,8 @@ export interface Session extends HoldingKey {
   readonly marks: readonly string[]
   readonly createdAt: number
   seenAt: number
-  /** When it ends whatever happens, milliseconds since 1970. */
-  readonly endsAt: number
+  /** When it ends whatever happens, milliseconds since 1970. A refresh may bring that forward. */
+  endsAt: number
   holding: Holding
   /** `Set-Cookie`s that the answer to this request should carry: a moved ticket, a newer holding. */
   newTicket?: string

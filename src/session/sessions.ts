@@ -1,12 +1,12 @@
 // A session as a browser holds it: from cookies to a session and back. Created, opened, kept alive, ended.
 import type { Config } from '../config.ts'
 import { CoatcheckError } from '../errors.ts'
-import type { TokenSet } from '../oauth/token-set.ts'
+import { type TokenSet, usableUntil } from '../oauth/token-set.ts'
 import type { Cookies } from './cookies.ts'
 import type { Endings } from './endings.ts'
 import type { Holdings } from './holdings.ts'
 import type { Names } from './names.ts'
-import { createOpening, type Opening } from './opening.ts'
+import { createOpening, endOf, type Opening } from './opening.ts'
 import { randomText, type Sealer } from './seal.ts'
 import type { Holding, RenewedHolding, Session, SignIn, Ticket } from './session.ts'
 
@@ -28,7 +28,7 @@ export interface Sessions {
   touch(session: Session, force?: boolean): Promise<void> | undefined
   /**
    * The next generation of a session, with new tokens, sealed.
-   * @throws CoatcheckError `session_expired` when the new tokens do not fit any more
+   * @throws CoatcheckError `session_expired` when the new tokens do not fit any more, or came with an end that is over
    */
   renew(session: Session, tokens: TokenSet): Promise<RenewedHolding>
   /**
@@ -74,7 +74,10 @@ export interface Sessions {
   endByName(marks: readonly string[], since?: number): Promise<void>
   /** What the answer to this request may set: nothing at all once the session is over. */
   cookiesFor(session: Session): readonly string[]
-  /** Seconds until the session ends for want of activity, and whatever happens. */
+  /**
+   * Seconds until the session ends for want of activity, and whatever happens. A session of no use ends for want of activity
+   * too: once the authorization server would give no more tokens, where it said how long it does.
+   */
   remaining(session: Session): { idle: number; absolute: number }
 }
 
@@ -142,6 +145,7 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
 
     async renew(session, tokens) {
       const holding: Holding = { ...session.holding, generation: session.holding.generation + 1, tokens }
+      if (endOf(session.endsAt, holding) <= now()) throw new CoatcheckError('session_expired', 'session_too_old')
       const renewed = await holdings.seal(holding, session, session.endsAt)
       holdings.requireRoom(renewed, session.ticketLength, 'session_expired')
       return renewed
@@ -170,6 +174,7 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
     adopt(session, { holding, seal }) {
       if (holding.id !== session.id || holding.generation <= session.holding.generation) return
       session.holding = holding
+      session.endsAt = endOf(session.endsAt, holding)
       session.renewed = { holding, seal }
       if (holdings.fits(seal.length, session.ticketLength)) session.newHolding = holdingCookies(seal, session)
       else {
@@ -190,11 +195,12 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
 
     learn: () => void endings.catchUp()?.catch(() => {}),
 
-    whenOver({ marks, createdAt, endsAt }, ended) {
+    whenOver(session, ended) {
+      const { marks, createdAt } = session
       // A look every second rather than a call from the request that ends the session: on Workers one request must not
       // touch the streams of another.
       const timer = setInterval(() => {
-        if (!endings.isOver(marks, createdAt) && now() < endsAt) {
+        if (!endings.isOver(marks, createdAt) && now() < session.endsAt) {
           endings.catchUp()?.catch(() => {})
           return
         }
@@ -230,8 +236,8 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
       return [...(newTicket === undefined ? [] : [newTicket]), ...(newHolding ?? [])]
     },
 
-    remaining: ({ seenAt, endsAt }) => ({
-      idle: secondsUntil(Math.min(seenAt + idleTimeout, endsAt)),
+    remaining: ({ seenAt, endsAt, holding: { tokens } }) => ({
+      idle: secondsUntil(Math.min(seenAt + idleTimeout, endsAt, tokens.refreshUntil ? usableUntil(tokens) : endsAt)),
       absolute: secondsUntil(endsAt),
     }),
   }

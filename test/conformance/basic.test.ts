@@ -21,7 +21,7 @@ type Claims = Record<string, unknown>
 const world = faultWorld()
 
 const malformed: Reason[] = ['id_token_malformed', 'response_malformed']
-const badSignature: Reason[] = ['id_token_signature', 'response_malformed']
+const badSignature: Reason[] = ['id_token_signature', 'id_token_algorithm', 'response_malformed']
 
 async function rejects(reason: Reason | Reason[]): Promise<void> {
   const browser = world.browser()

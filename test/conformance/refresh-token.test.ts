@@ -1,5 +1,6 @@
 // The conformance suite's modules for refresh tokens: a refreshed ID token may not speak of anybody else.
 import { describe, expect, test } from 'vitest'
+import type { Reason } from '../../src/reasons.ts'
 import type { Browser } from '../support/browser.ts'
 import { faultWorld } from '../support/fault-world.ts'
 import { expectNoCanary, expectRefusal, expectSignedOut, expectSilent } from '../support/oracles.ts'
@@ -19,7 +20,7 @@ describe('oidcc-client-refreshtoken-test-plan', () => {
     return browser
   }
 
-  async function rejectsRefreshed(change: (claims: Record<string, unknown>) => void): Promise<void> {
+  async function rejectsRefreshed(reason: Reason, change: (claims: Record<string, unknown>) => void): Promise<void> {
     const browser = await withSpentToken()
     world.as.behaviour.idToken = change
     const answer = await browser.fetch('/api/orders')
@@ -28,6 +29,8 @@ describe('oidcc-client-refreshtoken-test-plan', () => {
     expectSilent(world.as, '/userinfo')
     expect(world.api.requests).toEqual([])
     await expectSignedOut(browser, answer)
+    await expect.poll(() => world.logged('refresh.failed')).toMatchObject([{ reason, sessionKept: false }])
+    expect(world.logged('session.ended')).toMatchObject([{ reason }])
     expectNoCanary(world, browser)
   }
 
@@ -43,18 +46,18 @@ describe('oidcc-client-refreshtoken-test-plan', () => {
   })
 
   test('oidcc-client-test-refresh-token-invalid-issuer: rejects, ends the session, and uses none of the new tokens', async () => {
-    await rejectsRefreshed((claims) => Object.assign(claims, { iss: `${claims.iss}1` }))
+    await rejectsRefreshed('identity_changed', (claims) => Object.assign(claims, { iss: `${claims.iss}1` }))
   })
 
   test('oidcc-client-test-refresh-token-invalid-sub: rejects, ends the session, and uses none of the new tokens', async () => {
-    await rejectsRefreshed((claims) => Object.assign(claims, { sub: `${claims.sub}1` }))
+    await rejectsRefreshed('identity_changed', (claims) => Object.assign(claims, { sub: `${claims.sub}1` }))
   })
 
   test('oidcc-client-test-refresh-token-invalid-aud: rejects, ends the session, and uses none of the new tokens', async () => {
-    await rejectsRefreshed((claims) => Object.assign(claims, { aud: `${claims.aud}1` }))
+    await rejectsRefreshed('id_token_claim', (claims) => Object.assign(claims, { aud: `${claims.aud}1` }))
   })
 
   test('oidcc-client-test-refresh-token-invalid-azp: rejects, ends the session, and uses none of the new tokens', async () => {
-    await rejectsRefreshed((claims) => Object.assign(claims, { azp: `${claims.aud}1` }))
+    await rejectsRefreshed('id_token_claim', (claims) => Object.assign(claims, { azp: `${claims.aud}1` }))
   })
 })

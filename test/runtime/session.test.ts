@@ -95,4 +95,92 @@ describe('an end that the provider sets (session_expiry of the ID token)', () =>
     expect(back.status).toBe(400)
     expect((await browser.fetch('/auth/session')).json()).toEqual({ authenticated: false })
   })
+
+  /** Signed in without such an end, and refreshed with one so many seconds away. */
+  const refreshedWith = async (seconds: number) => {
+    const world = await startWorld(({ as }) => {
+      as.behaviour.expiresIn = 0.1
+      return {}
+    })
+    const browser = world.browser()
+    await browser.signIn()
+    await passed(120)
+    const end = Math.floor(Date.now() / 1_000) + seconds
+    world.as.behaviour.idToken = (claims) => Object.assign(claims, { session_expiry: end })
+    return { world, browser, end: end * 1_000 }
+  }
+
+  test('with a refresh bounds the session from then on', async () => {
+    const { world, browser, end } = await refreshedWith(5)
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    const { session } = (await browser.fetch('/auth/session')).json()
+    expect(session.absoluteExpiresIn).toBeLessThanOrEqual(5)
+    expect(session.expiresIn).toBeLessThanOrEqual(5)
+    // Neither a refresh that says nothing of it nor one that names a later end changes that.
+    world.as.behaviour.idToken = () => {}
+    await passed(120)
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    world.as.behaviour.idToken = (claims) => Object.assign(claims, { session_expiry: end / 1_000 + 600 })
+    await passed(120)
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    expect((await browser.fetch('/auth/session')).json().session.absoluteExpiresIn).toBeLessThanOrEqual(5)
+    await passed(0, end)
+    const answer = await browser.fetch('/api/orders')
+    expect(answer.headers.get('coatcheck-error')).toBe('session_expired')
+    expect((await browser.fetch('/auth/session')).json()).toEqual({ authenticated: false })
+  })
+
+  test('with a refresh that is over already ends the session, and what came with it is revoked', async () => {
+    const { world, browser } = await refreshedWith(-1)
+    expect((await browser.fetch('/api/orders')).headers.get('coatcheck-error')).toBe('session_expired')
+    expect(world.api.requests).toEqual([])
+    await expect.poll(() => world.logged('session.ended')).toMatchObject([{ reason: 'session_too_old' }])
+    await expect.poll(() => world.as.to('/revoke').length).toBeGreaterThanOrEqual(1)
+  })
+})
+
+describe('how long the provider says that a refresh token lives', () => {
+  test.each(['refresh_expires_in', 'refresh_token_expires_in'])('%s bounds the time that is left', async (name) => {
+    const world = await startWorld(({ as }) => {
+      as.behaviour.expiresIn = 20
+      as.behaviour.tokenResponse = (response) => void Object.assign(response, { [name]: 30 })
+      return {}
+    })
+    const browser = world.browser()
+    await browser.signIn()
+    for (const method of ['GET', 'POST']) {
+      const { session } = (await browser.fetch('/auth/session', { method })).json()
+      expect(session).toMatchObject({ state: 'active' })
+      expect(session.expiresIn).toBeLessThanOrEqual(30)
+      expect(session.expiresIn).toBeGreaterThanOrEqual(25)
+    }
+  })
+
+  test('0 means that it has no end', async () => {
+    const world = await startWorld(({ as }) => {
+      as.behaviour.tokenResponse = (response) => void Object.assign(response, { refresh_expires_in: 0 })
+      return {}
+    })
+    const browser = world.browser()
+    await browser.signIn()
+    expect((await browser.fetch('/auth/session')).json().session.expiresIn).toBeGreaterThanOrEqual(1_798)
+  })
+
+  test('is over: the session says that it needs a new sign-in, unless a refresh ran behind another request', async () => {
+    const world = await startWorld(({ as }) => {
+      as.behaviour.expiresIn = 0.5
+      as.behaviour.tokenResponse = (response) => void Object.assign(response, { refresh_expires_in: 0.3 })
+      return {}
+    })
+    const browser = world.browser()
+    await browser.signIn()
+    const before = world.browser()
+    for (const [name, value] of browser.cookies) before.cookies.set(name, value)
+    const state = async () => (await before.fetch('/auth/session')).json().session.state
+    await expect.poll(state).toBe('reauth_required')
+    world.as.behaviour.expiresIn = 300
+    // It is tried for a minute more.
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    expect(await state()).toBe('active')
+  })
 })

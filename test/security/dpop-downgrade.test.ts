@@ -13,7 +13,10 @@ describe('R067 Where tokens must be bound to a key', () => {
     expect(world.api.requests).toEqual([])
   })
 
-  test('a refresh that brings one changes nothing', async () => {
+  test.each([
+    ['brings one', 'Bearer'],
+    ['does not say what it brings', undefined],
+  ])('a refresh that %s ends the session, and what came is revoked and sent to nobody', async (_, type) => {
     const world = await startWorld(({ as }) => {
       as.behaviour.dpop = {}
       as.behaviour.expiresIn = 0.05
@@ -22,9 +25,15 @@ describe('R067 Where tokens must be bound to a key', () => {
     const browser = world.browser()
     await browser.signIn()
     await passed(60)
-    world.as.behaviour.tokenResponse = (response) => void Object.assign(response, { token_type: 'Bearer' })
-    expect((await browser.fetch('/api/orders')).status).toBe(503)
+    let newest: unknown
+    world.as.behaviour.tokenResponse = (response) => {
+      newest = response.refresh_token
+      response.token_type = type
+    }
+    expect((await browser.fetch('/api/orders')).headers.get('coatcheck-error')).toBe('session_expired')
+    expect(world.logged('refresh.failed')).toMatchObject([{ reason: 'response_malformed', sessionKept: false }])
     expect(world.api.requests).toEqual([])
+    await expect.poll(() => world.as.to('/revoke').map(({ body }) => body.get('token'))).toContain(newest)
   })
 
   test('the spelling of the type does not matter', async () => {

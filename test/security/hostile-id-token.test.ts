@@ -26,7 +26,7 @@ const now = () => Math.floor(Date.now() / 1_000)
 const day = 86_400
 /** The protocol library says the one, our own checks say the other. */
 const malformedToken: Reason[] = ['id_token_malformed', 'response_malformed']
-const badSignature: Reason[] = ['id_token_signature', 'response_malformed']
+const badSignature: Reason[] = ['id_token_signature', 'id_token_algorithm', 'response_malformed']
 
 const wrongClaims: Row[] = [
   {

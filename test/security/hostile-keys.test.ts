@@ -8,6 +8,7 @@ import { startCoatcheck, startWorld } from '../support/coatcheck.ts'
 import { faultWorld } from '../support/fault-world.ts'
 import { jwt, readJwt, rs256 } from '../support/forge.ts'
 import { expectLoginFailed, expectNoCanary, expectRefusal, expectSignedOut, expectSilent } from '../support/oracles.ts'
+import { passed } from '../support/time.ts'
 
 const json = { 'content-type': 'application/json' }
 const deep = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`
@@ -144,6 +145,25 @@ describe('R044 metadata that is read in one way only', () => {
     expect(world.as.to('/token')).toHaveLength(1)
   })
 
+  test('with members that are null, and places where nobody goes, is as if it had none of them', async () => {
+    const world = await startWorld(({ as }) => {
+      as.behaviour.metadata = (metadata) => {
+        const none = { registration_endpoint: null, userinfo_endpoint: null, revocation_endpoint: null }
+        const nowhere = { device_authorization_endpoint: 'http://169.254.169.254/', service_documentation: null }
+        const lists = { mtls_endpoint_aliases: null, code_challenge_methods_supported: null, scopes_supported: null }
+        Object.assign(metadata, none, nowhere, lists)
+      }
+      return {}
+    })
+    const browser = world.browser()
+    expect((await browser.signIn()).status).toBe(303)
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    const ended = await browser.fetch('/auth/logout', { method: 'POST', headers: { accept: 'application/json' } })
+    expect(ended.status).toBe(200)
+    expect(world.logged('userinfo.failed')).toEqual([])
+    expectSilent(world.as, '/revoke')
+  })
+
   test.each<[string, (honest: string) => string, Reason]>([
     [
       'with another issuer behind the honest one',
@@ -209,6 +229,92 @@ describe('R116 a signing key that changes while sign-ins are under way', () => {
     const answers = await Promise.all(Array.from({ length: 10 }, () => world.browser().signIn()))
     expect(answers.map(({ status }) => status)).toEqual(Array(10).fill(303))
     expect(world.as.to('/jwks').length).toBeLessThanOrEqual(5)
+  })
+})
+
+describe('R116 an authorization server that has changed what it signs with since its metadata was fetched', () => {
+  const discovery = '/.well-known/openid-configuration'
+
+  /** An access token that is over, and metadata that is known. */
+  async function withSpentToken() {
+    const world = await startWorld(({ as }) => {
+      as.behaviour.expiresIn = 0.1
+      return {}
+    })
+    const browser = world.browser()
+    expect((await browser.signIn()).status).toBe(303)
+    await passed(120)
+    world.as.requests.length = 0
+    return { world, browser }
+  }
+
+  test('another algorithm loses no session that is refreshed, and is known to the next refresh', async () => {
+    const { world, browser } = await withSpentToken()
+    const before = world.logged('provider.ready').length
+    await world.as.rotateKeys('ES256')
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    await expect.poll(() => world.as.to(discovery)).toHaveLength(1)
+    await expect.poll(() => world.logged('provider.ready')).toHaveLength(before + 1)
+    await passed(120)
+    // What is verified by now is believed.
+    world.as.behaviour.idToken = (claims) => Object.assign(claims, { at_hash: 'A'.repeat(22) })
+    expectRefusal(await browser.fetch('/api/orders'), 401, 'session_expired')
+    expect(world.as.to(discovery)).toHaveLength(1)
+    expect(world.as.reuses).toEqual([])
+  })
+
+  test('another algorithm fails no sign-in, not one of ten at once, and metadata is fetched once', async () => {
+    const world = await startWorld()
+    expect((await world.browser().signIn()).status).toBe(303)
+    for (const alg of ['ES256', 'PS256', 'RS256']) {
+      await world.as.rotateKeys(alg)
+      world.as.requests.length = 0
+      const answers = await Promise.all(Array.from({ length: 10 }, () => world.browser().signIn()))
+      expect(answers.map(({ status }) => status)).toEqual(Array(10).fill(303))
+      expect(world.as.to(discovery)).toHaveLength(1)
+    }
+  })
+
+  test('another address for its keys fails no sign-in', async () => {
+    const world = await startWorld()
+    const { as } = world
+    expect((await world.browser().signIn()).status).toBe(303)
+    await as.rotateKeys()
+    as.behaviour.metadata = (metadata) => Object.assign(metadata, { jwks_uri: `${as.issuer}/keys/2` })
+    as.behaviour.faults['/keys/2'] = () => ({ body: { keys: as.publicKeys } })
+    as.behaviour.faults['/jwks'] = () => ({ body: { keys: [] } })
+    expect((await world.browser().signIn()).status).toBe(303)
+  })
+
+  test('an algorithm that it never announces signs nobody in, and metadata is asked for a few times', async () => {
+    const world = await startWorld(({ as }) => {
+      as.behaviour.metadata = (own) => Object.assign(own, { id_token_signing_alg_values_supported: ['RS256'] })
+      return {}
+    })
+    await world.as.rotateKeys('ES256')
+    for (let time = 0; time < 10; time++) {
+      const browser = world.browser()
+      const { status } = await browser.signIn()
+      expect(status).toBe(400)
+    }
+    const refused = () => world.logged('login.failed').map(({ reason }) => reason)
+    await expect.poll(refused).toEqual(Array(10).fill('id_token_algorithm'))
+    expect(world.as.to(discovery).length).toBeLessThanOrEqual(6)
+  })
+
+  test('a logout token of anybody makes nobody ask for metadata that is young', async () => {
+    const world = await startWorld()
+    expect((await world.browser().signIn()).status).toBe(303)
+    world.as.requests.length = 0
+    const forged = jwt({ alg: 'ES256', typ: 'logout+jwt', kid: 'x' }, { sub: 'alice' }, rs256(rsa.privateKey))
+    for (let time = 0; time < 5; time++) {
+      const body = new URLSearchParams({ logout_token: forged }).toString()
+      const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+      expect((await world.browser().send('/auth/backchannel-logout', { method: 'POST', headers, body })).status).toBe(
+        400,
+      )
+    }
+    expectSilent(world.as, discovery)
   })
 })
 

@@ -170,3 +170,51 @@ describe('R208 Expiry', () => {
     expect(world.as.to('/token')).toHaveLength(1)
   })
 })
+
+describe('R208 The life of the refresh token that the provider announced', () => {
+  async function withHint(hint: object, expiresIn: number) {
+    const world = await startWorld(({ as, config }) => {
+      as.behaviour.expiresIn = expiresIn
+      as.behaviour.tokenResponse = (response) => void Object.assign(response, hint)
+      return { session: { ...config.session, idleTimeout: '2h' } }
+    })
+    const user = world.browser()
+    await user.signIn()
+    world.as.requests.length = 0
+    const session = async (method = 'GET') => (await user.fetch('/auth/session', { method })).json().session
+    return { world, user, session }
+  }
+
+  test('ends with it, for all that activity can do', async () => {
+    const { world, user, session } = await withHint({ refresh_expires_in: 30 }, 20)
+    elapsed(2 * minute)
+    expect(await session()).toMatchObject({ expiresIn: 0, state: 'reauth_required' })
+    expect(await session('POST')).toMatchObject({ expiresIn: 0, state: 'reauth_required' })
+    expectRefusal(await user.fetch('/api/x'), 401, 'session_expired')
+    expect(world.logged('session.ended')).toMatchObject([{ reason: 'refresh_token_over' }])
+    expect(world.as.to('/token')).toEqual([])
+    await expectSignedOut(user)
+  })
+
+  test('does not take an access token with it that is still good', async () => {
+    const { world, user, session } = await withHint({ refresh_token_expires_in: 30 }, 600)
+    for (const time of [2 * minute, 10 * minute - 1_000]) {
+      elapsed(time)
+      expect((await user.fetch('/api/x')).status).toBe(200)
+      expect(await session()).toMatchObject({ expiresIn: (10 * minute - time) / 1_000, state: 'active' })
+    }
+    expect(world.as.to('/token')).toEqual([])
+    elapsed(10 * minute)
+    expect(await session()).toMatchObject({ expiresIn: 0, state: 'reauth_required' })
+    expectRefusal(await user.fetch('/api/x'), 401, 'session_expired')
+  })
+
+  test('goes on with a refresh token that goes on, also when it is not said again', async () => {
+    const { world, user, session } = await withHint({ refresh_expires_in: 3_600 }, 300)
+    world.as.behaviour.rotate = false
+    world.as.behaviour.tokenResponse = () => {}
+    elapsed(30 * minute)
+    expect((await user.fetch('/api/x')).status).toBe(200)
+    expect(await session()).toMatchObject({ expiresIn: 1_800, state: 'active' })
+  })
+})
