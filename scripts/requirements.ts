@@ -455,7 +455,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R116: {
     requirement:
-      'Notices at once that the signing key was rotated, also while sign-ins are under way; a key that was withdrawn verifies nothing after ten minutes',
+      'Notices at once that the signing key was rotated, also while sign-ins are under way; a key that was withdrawn verifies nothing after ten minutes, or a day while newer ones cannot be had',
     source: core('10.1.1'),
   },
   R117: {
@@ -465,7 +465,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R118: {
     requirement:
-      'Keeps sessions working, and signing out, while the authorization server is away or its metadata has turned bad, after a start in the middle of that too; one that is away does not take another with it',
+      'Keeps sessions working, and signing out, while the authorization server, or its keys alone, is away or its metadata has turned bad, after a start in the middle of that too; one that is away does not take another with it',
     source: asvs('16.5.2'),
   },
   R119: { requirement: 'Believes no userinfo about another subject than that of the ID token', source: core('5.3.2') },
@@ -562,7 +562,8 @@ export const requirements: Record<string, Requirement> = {
     source: 'OpenID Connect Back-Channel Logout 1.0, section 2.7',
   },
   R152: {
-    requirement: 'Fetches keys at most five times a minute, however many forged tokens name keys that nobody has',
+    requirement:
+      'Fetches keys at most five times a minute for each kind of token, however many forged ones name keys that nobody has, also while there are none to be had; asks one that is slow to answer for its metadata once at a time',
     source: asvs('2.4.1'),
   },
   R153: {

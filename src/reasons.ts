@@ -49,6 +49,7 @@ export const reasons = {
     'The request has no logout token, or more than one, or it is not what a logout token must be.',
   logout_token_claim: 'A claim of the logout token is missing, or not what it must be.',
   logout_token_signature: 'The logout token is not signed by the authorization server, or is of another type.',
+  logout_token_key: 'No published key of the authorization server fits the logout token.',
   logout_token_time: 'The logout token is too old, or from the future.',
   logout_token_replayed: 'The logout token was used before.',
   tokens_too_large:
@@ -88,6 +89,7 @@ export const reasons = {
     'The authorization response is not signed although responseMode asks for a signature (JARM).',
   authorization_response_signature:
     'The signature of the authorization response does not verify, or its algorithm or type is not acceptable.',
+  authorization_response_key: 'No published key of the authorization server fits the authorization response.',
   authorization_response_claim: 'The signed authorization response is from another issuer or for another client.',
   authorization_response_time: 'The signed authorization response is too old. Compare the clocks.',
   authorization_details_mismatch:

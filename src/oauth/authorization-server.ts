@@ -15,6 +15,8 @@ import { type SigningKey, signingKey } from './client-keys.ts'
 import { reasonOf } from './failures.ts'
 import { type IdTokenVerifier, idTokenVerifier } from './id-token.ts'
 import { hasSafeEndpoints } from './metadata.ts'
+import { createAttempts } from './once.ts'
+import { type PublishedKeys, publishedKeys } from './published-keys.ts'
 import { acceptableAlgorithms, isUpToProfile } from './security-profile.ts'
 
 /** An authorization server that has introduced itself (OpenID Connect Discovery 1.0, section 4). */
@@ -23,6 +25,7 @@ export interface AuthorizationServer {
   /** The same for refreshes: it does not ask what time an ID token is of, because the tokens beside it must not be lost. */
   readonly refreshing: client.Configuration
   readonly metadata: Readonly<client.ServerMetadata>
+  readonly keys: PublishedKeys
   readonly idTokens: IdTokenVerifier
   /** With what this client signs what it says there. */
   readonly signing: SigningKey | undefined
@@ -60,14 +63,14 @@ export function discovered(
   const fetch = authorizationServerFetch(platform.fetch)
   const certificate = clientCertificate(provider)
   /** What every request there has in common. */
-  const clientMetadata = { [client.clockTolerance]: 30, use_mtls_endpoint_aliases: certificate !== undefined }
+  const clientMetadata = { use_mtls_endpoint_aliases: certificate !== undefined }
   let known: AuthorizationServer | undefined
   let failed: { error: CoatcheckError; at: number } | undefined
 
   async function discover(): Promise<AuthorizationServer> {
     const signing = await signingKey(provider)
     const authentication = clientAuthentication(provider, signing)
-    const configuration = await client
+    const described = await client
       .discovery(new URL(issuer), clientId, clientMetadata, authentication, {
         algorithm: 'oidc',
         timeout: timeout / 1_000,
@@ -78,7 +81,7 @@ export function discovered(
         const reason = reasonOf(error)
         throw unavailable(reason === 'id_token_claim' ? 'metadata_mismatch' : reason, error)
       })
-    const metadata = configuration.serverMetadata()
+    const metadata = described.serverMetadata()
     if (metadata.issuer !== issuer) throw unavailable('metadata_mismatch')
     const { authorization_endpoint, token_endpoint, jwks_uri } = metadata
     if (!authorization_endpoint || !token_endpoint || !jwks_uri) throw unavailable('metadata_incomplete')
@@ -97,28 +100,30 @@ export function discovered(
       userinfo: metadata.userinfo_signing_alg_values_supported,
       authorizationResponse: metadata.authorization_signing_alg_values_supported,
     }
-    const keys: AuthorizationServerFetch = async (url, init) => {
-      const answer = await fetch(url, init)
-      if (answer.ok && !isData(answer)) throw unavailable('response_malformed')
-      return answer
+    // What is known of the keys outlives what the metadata says about anything else.
+    const keys = known?.keys.uri === jwks_uri ? known.keys : publishedKeys(jwks_uri, timeout, { ...platform, fetch })
+    const idTokens = idTokenVerifier(keys, supported, platform.now)
+    /** @param tolerance of clocks that differ, in seconds. */
+    const configured = (tolerance: number, fetch: AuthorizationServerFetch) => {
+      const options = { ...clientMetadata, [client.clockTolerance]: tolerance }
+      const configuration = new client.Configuration(metadata, clientId, options, authentication)
+      configuration.timeout = timeout / 1_000
+      configuration[client.customFetch] = fetch
+      if (insecure) client.allowInsecureRequests(configuration)
+      return configuration
     }
-    const idTokens = idTokenVerifier(jwks_uri, supported, { fetch: keys, timeout, now: platform.now })
     // openid-client looks at the type of every answer but this one, and at no signature of it.
     const userinfoUrl = addressOf(metadata, 'userinfo_endpoint')
-    configuration[client.customFetch] = async (url, init) => {
+    const configuration = configured(30, async (url, init) => {
       const answer = await fetchThere(url, init)
       if (url !== userinfoUrl || !answer.ok) return answer
       if (!isData(answer)) throw unavailable('response_malformed')
       if (isJwt(answer)) await idTokens.verifyUserinfo(await answer.clone().text())
       return answer
-    }
-    const anyTime = { ...clientMetadata, [client.clockTolerance]: Number.MAX_SAFE_INTEGER }
-    const refreshing = new client.Configuration(metadata, clientId, anyTime, authentication)
-    refreshing.timeout = timeout / 1_000
-    refreshing[client.customFetch] = fetchThere
-    if (insecure) client.allowInsecureRequests(refreshing)
+    })
+    const refreshing = configured(Number.MAX_SAFE_INTEGER, fetchThere)
     platform.log({ event: 'provider.ready', provider: provider.id })
-    return { configuration, refreshing, metadata, idTokens, signing, fetchedAt: platform.now() }
+    return { configuration, refreshing, metadata, keys, idTokens, signing, fetchedAt: platform.now() }
   }
 
   /** Where an endpoint is for this client: one that proves itself in TLS may have it elsewhere (RFC 8705, section 5). */
@@ -140,17 +145,19 @@ export function discovered(
     }
   }
 
+  const renewed = createAttempts(renew, timeout, platform)
+
   return async () => {
     const resting = failed !== undefined && platform.now() < failed.at + discoveryPause
     if (known === undefined) {
       if (resting && failed) throw failed.error
-      return renew()
+      return renewed()
     }
     if (platform.now() > known.fetchedAt + metadataAge && !resting) {
       const stale = known
       // Counted as fetched for the next minute, so that one request and not every request asks.
       known = { ...stale, fetchedAt: platform.now() - metadataAge + 60_000 }
-      platform.waitUntil(renew().catch(() => {}))
+      platform.waitUntil(renewed().catch(() => {}))
     }
     return known
   }

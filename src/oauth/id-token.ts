@@ -1,17 +1,9 @@
 // The checks of an ID token that go beyond the protocol library's: signature always, audience exactly, type never mixed up.
-import {
-  base64url,
-  compactVerify,
-  createRemoteJWKSet,
-  customFetch,
-  decodeJwt,
-  errors,
-  type JWTPayload,
-  jwtVerify,
-} from 'jose'
+import { base64url, compactVerify, decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose'
 import { CoatcheckError } from '../errors.ts'
 import type { Reason } from '../reasons.ts'
-import type { AuthorizationServerFetch } from './authorization-server-fetch.ts'
+import { unavailable } from './authorization-server-fetch.ts'
+import type { PublishedKeys } from './published-keys.ts'
 
 /** What an ID token is expected to say. */
 export interface IdTokenExpectations {
@@ -103,34 +95,16 @@ function isOfAnother({ sub, nonce, auth_time }: JWTPayload, { subject, authTime,
   return auth_time !== undefined && authTime !== undefined && auth_time !== authTime
 }
 
-/**
- * Keys are fetched at most this often in a minute for each kind of token, however many name a key that nobody has. Logout
- * tokens are a kind of their own: anybody may send them, and must not use up what a refresh needs.
- */
-const fetchesPerMinute = 5
-
-/**
- * @param timeout for fetching keys, in milliseconds.
- */
 export function idTokenVerifier(
-  jwksUri: string,
+  { of: keys }: Pick<PublishedKeys, 'of'>,
   supported: SigningAlgorithms,
-  { fetch, timeout, now }: { fetch: AuthorizationServerFetch; timeout: number; now: () => number },
+  now: () => number,
 ): IdTokenVerifier {
   const accepted = (algorithms: readonly string[] = ['RS256']) =>
     algorithms.filter((alg) => supported.acceptable.has(alg))
-  const keySet = () =>
-    createRemoteJWKSet(new URL(jwksUri), {
-      [customFetch]: seldom(fetch, now),
-      timeoutDuration: Math.ceil(timeout),
-      // An unknown `kid` makes the keys be fetched again at once, so that a rotation is never noticed too late.
-      cooldownDuration: 0,
-    })
-  const keys = keySet()
-  const logoutKeys = keySet()
   return {
     async verify(idToken, { issuer, clientId, accessToken, original }) {
-      const { payload, protectedHeader } = await jwtVerify(idToken, keys, {
+      const { payload, protectedHeader } = await jwtVerify(idToken, keys.id_token, {
         algorithms: accepted(supported.idToken),
         issuer,
         audience: clientId,
@@ -151,7 +125,7 @@ export function idTokenVerifier(
       return { ...payload, sub }
     },
     async verifyLogoutToken(jwt, { issuer, clientId }) {
-      const { payload, protectedHeader } = await jwtVerify(jwt, logoutKeys, {
+      const { payload, protectedHeader } = await jwtVerify(jwt, keys.logout_token, {
         algorithms: accepted(supported.idToken),
         issuer,
         audience: clientId,
@@ -164,7 +138,7 @@ export function idTokenVerifier(
       return { type: protectedHeader.typ, claims: payload }
     },
     async verifyAuthorizationResponse(jwt, { issuer, clientId }) {
-      const { payload, protectedHeader } = await jwtVerify(jwt, keys, {
+      const { payload, protectedHeader } = await jwtVerify(jwt, keys.authorization_response, {
         algorithms: accepted(supported.authorizationResponse),
         issuer,
         audience: clientId,
@@ -179,7 +153,7 @@ export function idTokenVerifier(
       return payload
     },
     async verifyUserinfo(jwt) {
-      await compactVerify(jwt, keys, { algorithms: accepted(supported.userinfo) }).catch((error) => {
+      await compactVerify(jwt, keys.id_token, { algorithms: accepted(supported.userinfo) }).catch((error) => {
         throw failure(error)
       })
     },
@@ -192,24 +166,6 @@ async function leftHash(token: string, algorithm: string): Promise<string | unde
   if (bits === undefined) return undefined
   const digest = new Uint8Array(await crypto.subtle.digest(`SHA-${bits}`, new TextEncoder().encode(token)))
   return base64url.encode(digest.subarray(0, digest.length / 2))
-}
-
-/** Beyond the limit the last answer stands: an unknown key is then simply unknown. */
-function seldom(fetch: AuthorizationServerFetch, now: () => number): AuthorizationServerFetch {
-  let recent: number[] = []
-  let last: { status: number; headers: Headers; body: ArrayBuffer } | undefined
-  return async (url, init) => {
-    recent = recent.filter((time) => time > now() - 60_000)
-    if (last === undefined || recent.length < fetchesPerMinute) {
-      recent.push(now())
-      const answer = await fetch(url, init)
-      const found = { status: answer.status, headers: answer.headers, body: await answer.arrayBuffer() }
-      // Only keys are kept: a server that has recovered is not told its old failure.
-      if (!answer.ok) return new Response(found.body, found)
-      last = found
-    }
-    return new Response(last.body, { status: last.status, headers: last.headers })
-  }
 }
 
 function refused(reason: Reason, cause?: unknown): CoatcheckError {
@@ -225,12 +181,7 @@ function failure(error: unknown): CoatcheckError {
   if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) {
     return refused('id_token_key', error)
   }
-  if (error instanceof errors.JWKSTimeout) {
-    return new CoatcheckError('authorization_server_unavailable', 'timeout', { retryAfter: 5 }, error)
-  }
-  // The key set could not be had, or is none: "Expected 200 OK", "Failed to parse".
-  if (error instanceof errors.JWKSInvalid || (error instanceof errors.JOSEError && error.code === 'ERR_JOSE_GENERIC')) {
-    return new CoatcheckError('authorization_server_unavailable', 'response_malformed', { retryAfter: 5 }, error)
-  }
+  // What was published as a key is none.
+  if (error instanceof errors.JWKSInvalid) return unavailable('response_malformed', error)
   return refused('id_token_signature', error)
 }

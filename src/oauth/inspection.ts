@@ -1,5 +1,5 @@
 // What one authorization server knows of access tokens that callers bring themselves: by its keys, or by asking it.
-import type { JWTPayload, JWTVerifyGetKey } from 'jose'
+import type { JWTPayload } from 'jose'
 import * as client from 'openid-client'
 import type { ProviderConfig } from '../config.ts'
 import type { Platform } from '../platform.ts'
@@ -12,10 +12,9 @@ import {
   verifiedAccessToken,
 } from './access-token.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
-import { authorizationServerFetch, unavailable } from './authorization-server-fetch.ts'
+import { unavailable } from './authorization-server-fetch.ts'
 import { reasonOf } from './failures.ts'
-import { createOnceHere } from './once.ts'
-import { publishedKeys } from './published-keys.ts'
+import type { PublishedKeys } from './published-keys.ts'
 import { acceptableAlgorithms } from './security-profile.ts'
 
 export interface Inspection {
@@ -24,6 +23,8 @@ export interface Inspection {
    * @throws CoatcheckError `invalid_token`, `authorization_server_unavailable`
    */
   verifyAccessToken(jwt: string, policy: BearerPolicy): Promise<BearerIdentity>
+  /** Another object as soon as access tokens are verified with other keys than before. */
+  keysInUse(): object | undefined
   /**
    * Asks the server about an access token (RFC 7662).
    * @throws CoatcheckError `invalid_token`, `authorization_server_unavailable`
@@ -34,33 +35,27 @@ export interface Inspection {
 export function createInspection(
   provider: ProviderConfig,
   server: () => Promise<AuthorizationServer>,
-  timeout: number,
-  platform: Pick<Platform, 'fetch' | 'now' | 'waitUntil'>,
+  { now }: Pick<Platform, 'now'>,
 ): Inspection {
   const { issuer, clientId } = provider
-  const { now } = platform
   const acceptable = acceptableAlgorithms(provider)
-  const once = createOnceHere(timeout, platform)
-  const fetch = authorizationServerFetch(platform.fetch)
-  let keys: { uri: string; find: JWTVerifyGetKey } | undefined
-
-  function keysAt(uri: string): JWTVerifyGetKey {
-    if (keys?.uri !== uri) keys = { uri, find: publishedKeys(uri, { fetch, timeout, once, platform }) }
-    return keys.find
-  }
+  let keys: PublishedKeys | undefined
 
   return {
     async verifyAccessToken(jwt, policy) {
-      const { metadata } = await server()
+      const { metadata, keys: published } = await server()
+      keys = published
       const advertised = metadata.id_token_signing_alg_values_supported ?? ['RS256']
       return verifiedAccessToken(jwt, policy, {
         issuer,
         clientId,
-        keys: keysAt(metadata.jwks_uri ?? ''),
+        keys: published.of.access_token,
         trusted: advertised.filter((alg) => acceptable.has(alg)),
         now: now(),
       })
     },
+
+    keysInUse: () => keys?.edition(),
 
     async introspect(token, policy) {
       const { configuration, metadata } = await server()

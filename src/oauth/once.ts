@@ -2,6 +2,7 @@
 import type { Platform } from '../platform.ts'
 import { memoryStore } from '../stores/memory.ts'
 import type { Lease } from '../stores/store.ts'
+import { createWaiting } from '../stores/waiting.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 
 /** The lease while the work is done. It is renewed until the work is over, however long that takes. */
@@ -48,6 +49,65 @@ export const leaseTimeFor = (timeout: number) => timeout + 5_000
 /** Takes turns in this process alone, for work that is not worth telling others of. */
 export function createOnceHere(timeout: number, { now, waitUntil }: Pick<Platform, 'now' | 'waitUntil'>): Once {
   return createOnce(timeout, { now, waitUntil, store: memoryStore(now) })
+}
+
+/** Makes an attempt, or joins the one that is under way. */
+export type Attempts<T> = (admit?: () => void) => Promise<T>
+
+/**
+ * What everybody here needs the same of, such as keys: one attempt at a time. Who comes while it is under way is handed what
+ * comes of it, whether that is an answer or a failure.
+ *
+ * @param timeout how long an attempt takes at most, about, in milliseconds.
+ * @returns a function that rejects with what the attempt rejects with. `admit` is called before an attempt begins, and not
+ * where there is one to join; what it throws keeps this caller from it, and no other.
+ */
+export function createAttempts<T extends object>(
+  attempt: () => Promise<T>,
+  timeout: number,
+  platform: Pick<Platform, 'now' | 'waitUntil'>,
+): Attempts<T> {
+  const { wait, wake } = createWaiting()
+  /** Until when somebody is at it, unless that request died. Milliseconds since 1970. */
+  let busyUntil = 0
+  let ended = 0
+  let outcome: { readonly value: T } | { readonly error: unknown } | undefined
+
+  async function begin(): Promise<T> {
+    busyUntil = platform.now() + leaseTimeFor(timeout)
+    try {
+      const value = await attempt()
+      outcome = { value }
+      return value
+    } catch (error) {
+      outcome = { error }
+      throw error
+    } finally {
+      busyUntil = 0
+      ended += 1
+      wake('attempt')
+    }
+  }
+
+  return async (admit) => {
+    const before = ended
+    for (;;) {
+      if (outcome !== undefined && ended !== before) {
+        if ('error' in outcome) throw outcome.error
+        return outcome.value
+      }
+      const wayToGo = busyUntil - platform.now()
+      if (wayToGo > 0) {
+        await wait('attempt', Math.min(wayToGo, lookAgain))
+        continue
+      }
+      admit?.()
+      const begun = begin()
+      // A caller that goes away does not take with it what others wait for.
+      platform.waitUntil(begun.catch(() => {}))
+      return begun
+    }
+  }
 }
 
 export function createOnce(

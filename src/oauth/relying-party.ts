@@ -66,7 +66,7 @@ export function createRelyingParty(
 ): RelyingParty {
   const { issuer, clientId } = provider
   const redirectUri = config.publicUrl + callbackPath
-  const { timeout, lead } = config.refresh
+  const { lead } = config.refresh
   const tokenGrants = createGrants(provider, server, lead, { now: platform.now, withdraw })
   const requests = createAuthorizationRequests(provider, redirectUri, config.routes)
   const keptClaims = new Set([
@@ -207,7 +207,7 @@ export function createRelyingParty(
     },
 
     ...tokenGrants,
-    ...createInspection(provider, server, timeout, platform),
+    ...createInspection(provider, server, platform),
 
     revoke,
 

@@ -2,6 +2,7 @@
 // R146 R147 R148 R150 R152
 import { generateKeyPairSync } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { startWorld, type World } from '../support/coatcheck.ts'
 import { faultWorld } from '../support/fault-world.ts'
 import { jwt, readJwt, rs256, unsigned } from '../support/forge.ts'
 import { passed } from '../support/time.ts'
@@ -137,4 +138,64 @@ describe('R147 a logout token', () => {
     expect((await world.browser().signIn()).headers.get('location')).toBe('/')
     expect(world.logged('session.ended')).toEqual([])
   })
+})
+
+describe('R152 forged logout tokens by the dozen', () => {
+  const forgedAt = (world: World, kid: string) => {
+    const header = { alg: 'RS256', kid, typ: 'logout+jwt' }
+    const token = jwt(header, { iss: world.as.issuer, aud: world.as.clientId }, rs256(attacker))
+    return world.browser().send('/auth/backchannel-logout', {
+      method: 'POST',
+      body: new URLSearchParams({ logout_token: token }).toString(),
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    })
+  }
+
+  test('fetch the keys a few times while these cannot be had, and keep nobody from signing in afterwards', async () => {
+    const world = await startWorld()
+    world.as.behaviour.faults['/jwks'] = () => ({ status: 500, body: 'CANARY' })
+    for (let round = 0; round < 40; round++) expect((await forgedAt(world, `k${round}`)).status).toBe(503)
+    const atOnce = await Promise.all(Array.from({ length: 40 }, (_, round) => forgedAt(world, `a${round}`)))
+    expect(new Set(atOnce.map(({ status }) => status))).toEqual(new Set([503]))
+    expect(world.as.to('/jwks').length).toBeLessThanOrEqual(5)
+    world.as.behaviour.faults = {}
+    expect((await world.browser().signIn()).status).toBe(303)
+  })
+
+  test('ask a server that takes its time for its metadata once at a time, as sign-ins do', async () => {
+    let [now, most] = [0, 0]
+    const world = await startWorld(({ as }) => {
+      as.behaviour.faults['/.well-known/openid-configuration'] = async () => {
+        now += 1
+        most = Math.max(most, now)
+        await passed(1_500)
+        now -= 1
+        return { status: 503, body: 'CANARY' }
+      }
+      return {}
+    })
+    const asked = [
+      ...Array.from({ length: 50 }, (_, round) => forgedAt(world, `k${round}`)),
+      ...Array.from({ length: 20 }, () => world.browser().navigate('/auth/login')),
+    ]
+    const answers = await Promise.all(asked)
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([503]))
+    expect(most).toBe(1)
+    expect(world.as.requests.length).toBeLessThanOrEqual(3)
+  })
+})
+
+test('two hundred sign-ins at a server nobody knew yet have it introduce itself once', async () => {
+  let asked = 0
+  const world = await startWorld(({ as }) => {
+    as.behaviour.faults['/.well-known/openid-configuration'] = async () => {
+      asked += 1
+      await passed(200)
+      return undefined
+    }
+    return {}
+  })
+  const logins = await Promise.all(Array.from({ length: 200 }, () => world.browser().navigate('/auth/login')))
+  expect(new Set(logins.map(({ status }) => status))).toEqual(new Set([303]))
+  expect(asked).toBe(1)
 })

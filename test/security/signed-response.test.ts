@@ -1,5 +1,5 @@
 // Attack: authorization responses that should be signed (JARM) and are not, or by the wrong one, or for the wrong one.
-// R065
+// R065 R152
 import { createPublicKey, KeyObject } from 'node:crypto'
 import { exportJWK, generateKeyPair } from 'jose'
 import { describe, expect, test } from 'vitest'
@@ -8,6 +8,7 @@ import type { Browser, BrowserResponse } from '../support/browser.ts'
 import { faultWorld } from '../support/fault-world.ts'
 import { hs256, jwt, readJwt, rs256, unsigned } from '../support/forge.ts'
 import { expectLoginRefused, expectNoCanary, expectSignedOut, expectSilent } from '../support/oracles.ts'
+import { passed } from '../support/time.ts'
 
 const world = faultWorld(({ config }) => ({
   providers: config.providers.map((one) => ({ ...one, responseMode: 'jwt' as const })),
@@ -187,6 +188,28 @@ describe('R065 a response that is not signed as it should be', () => {
       expectNoCanary(world, browser)
     },
   )
+})
+
+test('R152 forged responses before the server changes its keys keep nobody from a refresh, whose keys then serve sign-ins', async () => {
+  world.as.behaviour.expiresIn = 0.1
+  const user = world.browser()
+  await user.signIn()
+  await passed(120)
+  world.as.requests.length = 0
+  for (let round = 0; round < 6; round++) {
+    const browser = world.browser()
+    const { header, claims } = readJwt(await responseIn(browser))
+    const response = jwt({ ...header, kid: `f${round}` }, claims, rs256(await strangersKey()))
+    expect((await deliver(browser, { response })).status).toBe(400)
+    await expectSignedOut(browser)
+  }
+  await expect
+    .poll(() => world.logged('login.failed').map(({ reason }) => reason))
+    .toEqual(Array(6).fill('authorization_response_key'))
+  expect(world.as.to('/jwks').length).toBeLessThanOrEqual(5)
+  await world.as.rotateKeys()
+  expect((await user.fetch('/api/orders')).status).toBe(200)
+  expect((await world.browser().signIn()).status).toBe(303)
 })
 
 describe('R065 a server that was not asked to sign', () => {

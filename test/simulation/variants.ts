@@ -11,8 +11,8 @@ import { type Seams, withStore } from './seams.ts'
 
 /** What is put in the place of the real thing, which it may use. */
 export interface Variant {
-  /** The invariant that does not hold any more. */
-  readonly breaks: Invariant
+  /** The invariant that does not hold any more; or several, of which a schedule may break any first. */
+  readonly breaks: Invariant | readonly Invariant[]
   readonly seams?: Seams
   readonly endings?: (real: Endings) => Partial<Endings>
   readonly sessions?: (real: Sessions) => Partial<Sessions>
@@ -94,7 +94,7 @@ export const variants: Record<string, Variant> = {
     seams: withStore(() => ({ since: async (_, cursor) => ({ entries: [], cursor }) })),
   },
   'endings that are not told': {
-    breaks: 'noResurrection',
+    breaks: ['noResurrection', 'revoked'],
     seams: withStore(() => ({ append: async () => {} })),
   },
   'no look at tombstones': {
