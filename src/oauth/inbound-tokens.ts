@@ -24,17 +24,25 @@ export interface InboundTokensParts {
   platform: Pick<Platform, 'now' | 'log' | 'waitUntil'>
 }
 
-/** What came of checking a token, and until when that is believed (milliseconds since 1970). */
-type Verdict = { readonly until: number } & (
+/**
+ * What came of checking a token, and until when that is believed (milliseconds since 1970); where it was verified with keys,
+ * while these are in use.
+ */
+type Verdict = { readonly until: number; readonly keys?: VerifiedWith | undefined } & (
   | { readonly identity: BearerIdentity; readonly error?: undefined }
   | { readonly identity?: undefined; readonly error: CoatcheckError }
 )
+
+interface VerifiedWith {
+  readonly by: RelyingParty
+  readonly edition: object | undefined
+}
 
 /** What is remembered of good tokens. Forged ones have room of their own, so that they cannot push these out. */
 const good = { max: 10_000, maxSize: 32 * 1_024 * 1_024 }
 const bad = { max: 5_000, maxSize: 8 * 1_024 * 1_024 }
 
-/** A JWT is verified again after this: its key may have been withdrawn. Milliseconds. */
+/** A JWT is verified again after this, or as soon as other keys are in use: its own may have been withdrawn. Milliseconds. */
 const verifyEvery = 300_000
 /** How long a refusal is remembered that took a signature or a request to find out. Milliseconds. */
 const refusedFor = 10_000
@@ -60,11 +68,13 @@ export function createInboundTokens(
 
   function remembered(key: string): Verdict | undefined {
     const verdict = accepted.get(key) ?? refused.get(key)
-    return verdict && verdict.until > now() ? verdict : undefined
+    if (verdict === undefined || verdict.until <= now()) return undefined
+    const { keys } = verdict
+    return keys === undefined || keys.by.keysInUse() === keys.edition ? verdict : undefined
   }
 
-  function accept(key: string, identity: BearerIdentity, time: number): Verdict {
-    const verdict = { identity, until: Math.min(identity.expiresAt ?? Number.POSITIVE_INFINITY, now() + time) }
+  function accept(key: string, identity: BearerIdentity, time: number, keys?: VerifiedWith): Verdict {
+    const verdict = { identity, keys, until: Math.min(identity.expiresAt ?? Number.POSITIVE_INFINITY, now() + time) }
     accepted.set(key, verdict)
     refused.delete(key)
     return verdict
@@ -87,9 +97,11 @@ export function createInboundTokens(
   }
 
   async function verify(key: string, token: string, policy: BearerPolicy, by: RelyingParty): Promise<Verdict> {
+    // Keys that come meanwhile are others than it may have been verified with.
+    const edition = by.keysInUse()
     try {
       const identity = await unchecked(policy.provider, () => by.verifyAccessToken(token, policy))
-      return accept(key, identity, verifyEvery)
+      return accept(key, identity, verifyEvery, { by, edition })
     } catch (error) {
       // Whatever else is wrong costs no more to see again than to look up.
       const isWorthIt = error instanceof CoatcheckError && error.reason === 'access_token_signature'
