@@ -14,7 +14,7 @@ import { clientAuthentication, clientCertificate } from './client-authentication
 import { type SigningKey, signingKey } from './client-keys.ts'
 import { reasonOf } from './failures.ts'
 import { type IdTokenVerifier, idTokenVerifier } from './id-token.ts'
-import { hasSafeEndpoints } from './metadata.ts'
+import { hasSafeEndpoints, withoutNull } from './metadata.ts'
 import { createAttempts } from './once.ts'
 import { type PublishedKeys, publishedKeys } from './published-keys.ts'
 import { acceptableAlgorithms, isUpToProfile } from './security-profile.ts'
@@ -81,7 +81,7 @@ export function discovered(
         const reason = reasonOf(error)
         throw unavailable(reason === 'id_token_claim' ? 'metadata_mismatch' : reason, error)
       })
-    const metadata = described.serverMetadata()
+    const metadata = withoutNull(described.serverMetadata())
     if (metadata.issuer !== issuer) throw unavailable('metadata_mismatch')
     const { authorization_endpoint, token_endpoint, jwks_uri } = metadata
     if (!authorization_endpoint || !token_endpoint || !jwks_uri) throw unavailable('metadata_incomplete')

@@ -3,8 +3,27 @@ import ipaddr from 'ipaddr.js'
 import type { ServerMetadata } from 'openid-client'
 import { isLoopback } from '../config-values.ts'
 
+/** What is asked, or where browsers are sent. What else the metadata names nobody here goes to. */
+const endpoints = [
+  'authorization_endpoint',
+  'token_endpoint',
+  'jwks_uri',
+  'pushed_authorization_request_endpoint',
+  'userinfo_endpoint',
+  'introspection_endpoint',
+  'revocation_endpoint',
+  'end_session_endpoint',
+] as const
+
+/** The metadata without members that are null, by which some servers say that they have none. */
+export function withoutNull(metadata: Readonly<ServerMetadata>): ServerMetadata {
+  const { mtls_endpoint_aliases: aliases, ...rest } = metadata
+  const present = (object: object) => Object.fromEntries(Object.entries(object).filter(([, value]) => value !== null))
+  return { ...present(rest), ...(aliases && { mtls_endpoint_aliases: present(aliases) }) } as ServerMetadata
+}
+
 /**
- * Whether every endpoint is https (or http on loopback, where the issuer is that too), without credentials or a fragment
+ * Whether every endpoint that is used is https (or http on loopback, where the issuer is that too), without credentials or a fragment
  * in its address, and not at a private, link-local or otherwise special address that is no place for an issuer like this
  * one. Names are not resolved.
  */
@@ -18,10 +37,9 @@ export function hasSafeEndpoints(metadata: Readonly<ServerMetadata>, issuer: str
     const network = networkOf(url.hostname)
     return isProtected && (network === 'unicast' || network === networkOf(hostname))
   }
-  const endpoints = [metadata, metadata.mtls_endpoint_aliases ?? {}].flatMap(Object.entries)
-  return endpoints
-    .filter(([name, value]) => /_endpoint$|^jwks_uri$/.test(name) && value !== undefined)
-    .every(([, value]) => isSafe(value))
+  return [metadata, metadata.mtls_endpoint_aliases ?? {}]
+    .flatMap((named) => endpoints.map((name) => named[name]))
+    .every((value) => value === undefined || isSafe(value))
 }
 
 /** What kind of address a host is: `unicast` on the Internet, which names are taken for, or one of the special ones. */

@@ -81,7 +81,12 @@ export function createRelyingParty(
   ): Promise<Record<string, unknown>> {
     const missing = [...keptClaims].some((name) => claims[name] === undefined)
     const wanted = provider.userinfo === true || (provider.userinfo === 'auto' && missing)
-    if (!wanted || metadata.userinfo_endpoint === undefined) return claims
+    if (!wanted) return claims
+    if (metadata.userinfo_endpoint === undefined) {
+      const event = 'userinfo.failed'
+      if (provider.userinfo === true) platform.log({ event, provider: provider.id, reason: 'metadata_incomplete' })
+      return claims
+    }
     try {
       const proof = await proofWith(configuration, key)
       const more = await client.fetchUserInfo(configuration, accessToken, claims.sub, proof)

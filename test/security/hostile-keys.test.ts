@@ -144,6 +144,25 @@ describe('R044 metadata that is read in one way only', () => {
     expect(world.as.to('/token')).toHaveLength(1)
   })
 
+  test('with members that are null, and places where nobody goes, is as if it had none of them', async () => {
+    const world = await startWorld(({ as }) => {
+      as.behaviour.metadata = (metadata) => {
+        const none = { registration_endpoint: null, userinfo_endpoint: null, revocation_endpoint: null }
+        const nowhere = { device_authorization_endpoint: 'http://169.254.169.254/', service_documentation: null }
+        const lists = { mtls_endpoint_aliases: null, code_challenge_methods_supported: null, scopes_supported: null }
+        Object.assign(metadata, none, nowhere, lists)
+      }
+      return {}
+    })
+    const browser = world.browser()
+    expect((await browser.signIn()).status).toBe(303)
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    const ended = await browser.fetch('/auth/logout', { method: 'POST', headers: { accept: 'application/json' } })
+    expect(ended.status).toBe(200)
+    expect(world.logged('userinfo.failed')).toEqual([])
+    expectSilent(world.as, '/revoke')
+  })
+
   test.each<[string, (honest: string) => string, Reason]>([
     [
       'with another issuer behind the honest one',

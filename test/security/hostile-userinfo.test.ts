@@ -175,6 +175,19 @@ describe('R120 userinfo that the configuration insists on', () => {
     expectNoCanary(strict, browser)
   })
 
+  test('and for which the server has no place is missing in the log, too', async () => {
+    const strict = await startWorld(({ as, config }) => {
+      as.behaviour.metadata = (metadata) => {
+        delete metadata.userinfo_endpoint
+      }
+      return { providers: config.providers.map((provider) => ({ ...provider, userinfo: true as const })) }
+    })
+    expect((await strict.browser().signIn()).status).toBe(303)
+    await expect
+      .poll(() => strict.logged('userinfo.failed'))
+      .toMatchObject([{ provider: 'main', reason: 'metadata_incomplete' }])
+  })
+
   test('or not: the session keeps no userinfo beyond the sign-in', async () => {
     const browser = world.browser()
     await browser.signIn()
