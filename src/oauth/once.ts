@@ -2,6 +2,7 @@
 import type { Platform } from '../platform.ts'
 import { memoryStore } from '../stores/memory.ts'
 import type { Lease } from '../stores/store.ts'
+import { createWaiting } from '../stores/waiting.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 
 /** The lease while the work is done. It is renewed until the work is over, however long that takes. */
@@ -66,11 +67,14 @@ export function createAttempts<T extends object>(
   timeout: number,
   platform: Pick<Platform, 'now' | 'waitUntil'>,
 ): Attempts<T> {
-  const once = createOnceHere(timeout, platform)
+  const { wait, wake } = createWaiting()
+  /** Until when somebody is at it, unless that request died. Milliseconds since 1970. */
+  let busyUntil = 0
   let ended = 0
   let outcome: { readonly value: T } | { readonly error: unknown } | undefined
 
   async function begin(): Promise<T> {
+    busyUntil = platform.now() + leaseTimeFor(timeout)
     try {
       const value = await attempt()
       outcome = { value }
@@ -79,27 +83,30 @@ export function createAttempts<T extends object>(
       outcome = { error }
       throw error
     } finally {
+      busyUntil = 0
       ended += 1
+      wake('attempt')
     }
   }
 
-  return (admit) => {
+  return async (admit) => {
     const before = ended
-    return once<T>({
-      key: 'attempt',
-      async find() {
-        if (outcome === undefined || ended === before) return undefined
+    for (;;) {
+      if (outcome !== undefined && ended !== before) {
         if ('error' in outcome) throw outcome.error
         return outcome.value
-      },
-      work() {
-        admit?.()
-        const begun = begin()
-        // A caller that goes away does not take with it what others wait for.
-        platform.waitUntil(begun.catch(() => {}))
-        return begun
-      },
-    })
+      }
+      const wayToGo = busyUntil - platform.now()
+      if (wayToGo > 0) {
+        await wait('attempt', Math.min(wayToGo, lookAgain))
+        continue
+      }
+      admit?.()
+      const begun = begin()
+      // A caller that goes away does not take with it what others wait for.
+      platform.waitUntil(begun.catch(() => {}))
+      return begun
+    }
   }
 }
 
