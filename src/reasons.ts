@@ -106,7 +106,7 @@ export const reasons = {
   metadata_incomplete:
     'The metadata lacks an endpoint, or names one that is not https, has credentials in it, or is at a private or link-local address.',
   profile_unsupported:
-    'The metadata name no pushed authorization requests, or no tokens bound to a certificate; profile "fapi2" needs both (the latter unless dpop is true).',
+    'Profile "fapi2" needs a server that takes pushed authorization requests and, where the client authenticates with a certificate and dpop is not true, binds tokens to it: its metadata do not say so.',
   request_object_required:
     'The authorization server takes signed request objects only (RFC 9101), and this client has no key: set keys.',
   invalid_grant: 'The authorization server does not accept the code or refresh token (any more).',

@@ -4,6 +4,7 @@ import type { ProviderConfig } from '../config.ts'
 import { signatureAlgorithms } from '../config-values.ts'
 
 const acceptable = new Set<string>(signatureAlgorithms)
+
 /** Whether tokens are bound to a key of their session: where it is set, and with FAPI 2.0 unless a certificate binds them. */
 export function bindsTokens({ dpop, profile, clientAuth }: ProviderConfig): boolean {
   return dpop ?? (profile === 'fapi2' && !clientAuth.method.endsWith('tls_client_auth'))
@@ -28,8 +29,8 @@ export function requiresIssuer({ profile }: ProviderConfig, metadata: ServerMeta
 }
 
 /** Whether the server has what the profile cannot do without: pushed requests, and tokens bound to who they are for. */
-export function isUpToProfile({ profile, dpop }: ProviderConfig, metadata: ServerMetadata): boolean {
-  if (profile !== 'fapi2') return true
-  const bindsTokens = dpop || metadata.tls_client_certificate_bound_access_tokens === true
-  return metadata.pushed_authorization_request_endpoint !== undefined && bindsTokens
+export function isUpToProfile(provider: ProviderConfig, metadata: ServerMetadata): boolean {
+  if (provider.profile !== 'fapi2') return true
+  const areBound = bindsTokens(provider) || metadata.tls_client_certificate_bound_access_tokens === true
+  return metadata.pushed_authorization_request_endpoint !== undefined && areBound
 }

@@ -301,7 +301,7 @@ describe('oidc-provider with profile "fapi2" at both ends', () => {
     async (alg) => {
       const key = await withKey(alg)
       const { address, api } = await throughEverything({
-        settings: { ...key.settings, profile: 'fapi2', dpop: true },
+        settings: { ...key.settings, profile: 'fapi2' },
         client: { ...key.client, dpop_bound_access_tokens: true, id_token_signed_response_alg: alg },
         features: { fapi: { enabled: true, profile: '2.0' } },
       })
@@ -313,7 +313,7 @@ describe('oidc-provider with profile "fapi2" at both ends', () => {
   test('takes signed requests and gives signed responses besides', async () => {
     const key = await withKey('ES256')
     await throughEverything({
-      settings: { ...key.settings, profile: 'fapi2', dpop: true, jar: true, responseMode: 'jwt' },
+      settings: { ...key.settings, profile: 'fapi2', jar: true, responseMode: 'jwt' },
       client: {
         ...key.client,
         dpop_bound_access_tokens: true,

@@ -490,7 +490,7 @@ describe('of servers that are not at hand', () => {
   test('fapi2: everything it asks of the server', () => {
     const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' })
     const clientAuth = { method: 'private_key_jwt', key, alg: 'ES256' }
-    const fapi2 = { profile: 'fapi2', dpop: true, clientAuth }
+    const fapi2 = { profile: 'fapi2', clientAuth }
     const told = (announced: Metadata) =>
       advice('https://login.example.com', fapi2, announced, 'https://app.example.com').map((line) => line.split(':')[0])
     expect(told({})).toEqual(['par_missing', 'dpop_unsupported', 'iss_missing'])

@@ -31,7 +31,7 @@ async function startFapi(prepare: (as: AuthorizationServer) => unknown = () => {
   const { key, alg } = await newClientKey('PS256')
   await prepare(as)
   const clientAuth = { method: 'private_key_jwt' as const, key, alg }
-  const overrides = withProfile({ clientAuth, dpop: true, ...settings })
+  const overrides = withProfile({ clientAuth, ...settings })
   const world = closeAfterTest(await openCoatcheck(as, api, overrides, { trusted: [certificate.cert] }))
   as.behaviour.clientKey = createRemoteJWKSet(new URL('/auth/jwks.json', world.url))
   return world
@@ -164,7 +164,6 @@ describe('R171 a configuration that contradicts the profile', async () => {
     issuer: 'https://as.example.com',
     clientId: 'app',
     profile: 'fapi2',
-    dpop: true,
     clientAuth: { method: 'private_key_jwt', key },
   }
   const mistakes = (settings: Partial<Provider>, url = publicUrl): readonly string[] => {
