@@ -30,6 +30,8 @@ export interface Vendor {
   readonly mistakenIssuers?: readonly (Fact & { readonly issuer: RegExp })[]
   /** Access tokens are for an API of the vendor's own unless a scope names another. */
   readonly ownScope?: Fact
+  /** Userinfo is an API of the vendor's own, so that a token for another API is nothing to ask it with. */
+  readonly ownUserinfo?: Fact
   /** A sign-out needs `id_token_hint`. */
   readonly idTokenHint?: Fact
   /** Versions of it sent logout tokens without a type of their own. */
@@ -103,6 +105,10 @@ export const vendors: readonly Vendor[] = [
       says: 'Add a scope of your API, such as api://<application id>/access: without one the access token is for Microsoft Graph.',
       source: `${entra}/scopes-oidc`,
     },
+    ownUserinfo: {
+      says: 'Set `userinfo: false`: the endpoint is one of Microsoft Graph, which would get the token of your API at every sign-in and refuse it. The claims are in the ID token; further ones can be added there as optional claims.',
+      source: `${entra}/userinfo`,
+    },
   },
   {
     id: 'auth0',
@@ -123,7 +129,8 @@ export const vendors: readonly Vendor[] = [
       {
         name: 'audience',
         says: 'Set `authorizationParams: { "audience": "<identifier of your API>" }`: the access token is else not one for your API.',
-        source: 'https://community.auth0.com/t/why-is-my-access-token-not-a-jwt-opaque-token/31028',
+        source:
+          'https://support.auth0.com/center/s/article/value-of-the-audience-attribute-in-access-token-requests-and-its-significance',
       },
     ],
     idTokenHint: {
@@ -228,8 +235,8 @@ export const vendors: readonly Vendor[] = [
     },
     rotation: { byDefault: true, says: 'authentik rotates refresh tokens.', source: authentik },
     typedLogoutTokens: {
-      says: 'authentik before version 2025.12 sends logout tokens without a type: with such a version set `backchannelLogout.anyType`.',
-      source: 'https://github.com/booklore-app/booklore/pull/3291',
+      says: 'authentik without its change 19554 (merged in 2026) sends logout tokens of type JWT: with such a version set `backchannelLogout.anyType`.',
+      source: 'https://github.com/goauthentik/authentik/pull/19554',
     },
   },
   {
