@@ -142,9 +142,10 @@ ${notice}
 
 \`coatcheck doctor --config FILE\` does what \`check\` does, then looks at the live authorization servers, the store and the upstreams,
 all at once, and says what will not work and how to mend it. It signs nobody in: it sends an authorization request with
-\`prompt=none\`, a code and a refresh token that are deliberately wrong, a logout without a token to \`publicUrl\`, one harmless request
-without a token to each upstream, and uses the store with names that are forgotten after seconds. Its output holds no
-secret, token or code.
+\`prompt=none\`, a code and a refresh token that are deliberately wrong, a question about an access token that nobody has where routes
+introspect, a logout without a token to \`publicUrl\`, one harmless request without a token to each upstream, and uses the store with names
+that are forgotten after seconds. What the server says is judged by the code of \`serve\`; where \`serve\` would not go, nobody is asked.
+Its output holds no secret, token or code.
 
 It exits with 0 when there is no problem (warnings do not count), with 1 when there is one, and with 2 when the configuration has
 mistakes. For CI, \`--json\` prints \`{ "ok", "problems", "warnings", "findings": [{ "severity", "code", "about", "what", "why", "change" }] }\`, or
