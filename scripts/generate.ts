@@ -169,7 +169,8 @@ ${notice}
 
 The OpenID Foundation tests relying parties with an authorization server that does one thing wrong at a time: its
 [conformance suite](https://gitlab.com/openid/conformance-suite). This is not a certification. It is what coatcheck does when the
-authorization server of its own tests does the same, on Node.js and on Workers (\`test/conformance\`), and the names are those of the suite's modules.
+authorization server of its own tests does the same (\`test/conformance\`), as the last run of these tests on Node.js and on Workers had it:
+\`npm run conformance\` plays them and writes this page, and every run of all tests fails that comes to anything else. The names are those of the suite's modules.
 "Rejects" always means more here than there: no session, no cookie, no call of userinfo or of an API, an answer that says nothing
 but \`login_failed\`, one log line with the precise reason, and no token or code in either.
 
