@@ -1,9 +1,9 @@
 // What the configuration asks of an authorization server, held against what that announces: PAR, PKCE, DPoP, iss, refresh.
 import type { ProviderConfig, RouteConfig } from '../config.ts'
 import { proofAlgorithm } from '../oauth/dpop.ts'
-import type { Vendor } from '../oauth/providers.ts'
 import { vendorOf } from '../oauth/quirks.ts'
 import { acceptableAlgorithms, bindsTokens, requiresPushedRequests } from '../oauth/security-profile.ts'
+import type { Vendor } from '../oauth/vendor.ts'
 import { type Finding, type FindingCode, finding } from './findings.ts'
 import { endpointOf, listOf, named, type Patient, type World } from './world.ts'
 
