@@ -1,6 +1,6 @@
 // The modules for relying parties of the OpenID Foundation's conformance suite: what its server does in each, and what it
-// expects. What coatcheck does is the title of the module's test in test/conformance; `npm run generate` makes
-// docs/conformance.md of both.
+// expects. What coatcheck does is the title of the module's test in test/conformance, and what came of it is on record there;
+// `npm run generate` makes docs/conformance.md of both.
 import { readdirSync, readFileSync } from 'node:fs'
 
 export interface Module {
@@ -360,31 +360,76 @@ export const plans: readonly { title: string; modules: Record<string, Module> }[
   },
 ]
 
-/** What a module's test says that coatcheck does. */
+/** Where the last run of the modules is on record. */
+export const outcomesFile = 'test/conformance/outcomes.json'
+
+/** Projects of vitest that play the modules, and how the table calls them. */
+const names = { node: 'Node.js', workerd: 'Workers' } as const
+export const runtimes = ['node', 'workerd'] as const
+
+/** What a module's test says that coatcheck does, and what came of it on each runtime. */
 export interface Outcome {
   outcome: string
   file: string
+  node?: string
+  workerd?: string
 }
 
-/** Titles of tests, `<module>: <outcome>`, by their module. @throws Error for a module with two tests */
-export function outcomesIn(files: Readonly<Record<string, string>>): Map<string, Outcome> {
-  const found = new Map<string, Outcome>()
+/** What came of a run, by module. */
+export type Recorded = Record<string, Outcome>
+
+/** The module that the title of a test, `<module>: <outcome>`, speaks of. */
+export function moduleIn(title: string): { name: string; outcome: string } | undefined {
+  const [, name, outcome] = /^((?:oidcc|fapi2)-[\w-]+): (.+)$/.exec(title) ?? []
+  return name === undefined || outcome === undefined ? undefined : { name, outcome }
+}
+
+/** A record as it is kept: by name, so that it changes only where a run does. */
+export function recordText(recorded: Recorded): string {
+  const sorted = Object.entries(recorded).sort(([one], [other]) => (one < other ? -1 : 1))
+  const rows = sorted.map(([name, { file, outcome, node, workerd }]) => [name, { file, outcome, node, workerd }])
+  return `${JSON.stringify(Object.fromEntries(rows), undefined, 2)}\n`
+}
+
+/** In what a run is another than the one on record, in words. */
+export function differences(known: Recorded, seen: Recorded): string[] {
+  const text = (one: Outcome | undefined) =>
+    one && [one.outcome, one.file, ...runtimes.map((runtime) => `${runtime} ${one[runtime] ?? 'not run'}`)].join(', ')
+  const all = [...new Set([...Object.keys(known), ...Object.keys(seen)])]
+  return all
+    .filter((name) => text(known[name]) !== text(seen[name]))
+    .map((name) => `${name}: on record is ${text(known[name])}; now it is ${text(seen[name])}: npm run conformance`)
+}
+
+/** Titles of tests by their module, as they stand in the source. @throws Error for a module with two tests */
+export function titlesIn(files: Readonly<Record<string, string>>): Recorded {
+  const found: Recorded = {}
   for (const [file, text] of Object.entries(files)) {
-    for (const [, name = '', outcome = ''] of text.matchAll(
-      /\btest\(\s*'((?:oidcc|fapi2)-[\w-]+): ((?:[^'\\]|\\.)+)'/g,
-    )) {
-      if (found.has(name)) throw new Error(`${file}: there is another test of ${name}`)
-      found.set(name, { outcome, file })
+    for (const [, title = ''] of text.matchAll(/\btest\(\s*'((?:oidcc|fapi2)-(?:[^'\\]|\\.)+)'/g)) {
+      const { name = '', outcome = '' } = moduleIn(title) ?? {}
+      if (Object.hasOwn(found, name)) throw new Error(`${file}: there is another test of ${name}`)
+      found[name] = { outcome, file }
     }
   }
   return found
 }
 
-export function conformanceOutcomes(folder = 'test/conformance'): Map<string, Outcome> {
+/**
+ * The record of the last run.
+ * @throws Error when it is not one of the tests that are there now: then somebody has to run them
+ */
+export function conformanceOutcomes(folder = 'test/conformance'): Recorded {
   const names = readdirSync(folder).filter((name) => name.endsWith('.test.ts'))
-  return outcomesIn(
+  const titles = titlesIn(
     Object.fromEntries(names.sort().map((name) => [`${folder}/${name}`, readFileSync(`${folder}/${name}`, 'utf8')])),
   )
+  const recorded: Recorded = JSON.parse(readFileSync(outcomesFile, 'utf8'))
+  const plain = Object.fromEntries(
+    Object.entries(recorded).map(([name, { outcome, file }]) => [name, { outcome, file }]),
+  )
+  const [first] = differences(plain, titles)
+  if (first !== undefined) throw new Error(`${outcomesFile}: ${first}`)
+  return recorded
 }
 
 /**
@@ -394,32 +439,41 @@ export function conformanceOutcomes(folder = 'test/conformance'): Map<string, Ou
  */
 export function conformanceTables(
   stated: typeof plans,
-  outcomes: ReadonlyMap<string, Outcome>,
+  outcomes: Recorded,
   hasCome: (feature: Feature) => boolean = (feature) => features[feature](),
 ): string {
   const all: Record<string, Module> = Object.assign({}, ...stated.map(({ modules }) => modules))
-  for (const [name, { file }] of outcomes) {
+  for (const [name, { file }] of Object.entries(outcomes)) {
     if (!Object.hasOwn(all, name)) throw new Error(`${file}: ${name} is not in scripts/conformance.ts`)
     const { waitsFor, leftOut } = all[name] ?? {}
     if (waitsFor ?? leftOut) throw new Error(`scripts/conformance.ts: ${name} has a test and needs no excuse`)
   }
   const ours = (name: string, { waitsFor, leftOut }: Module) => {
-    const { outcome, file = '' } = outcomes.get(name) ?? {}
-    if (outcome !== undefined) return `[${outcome}](../${file})`
-    if (leftOut !== undefined) return `– ${leftOut}`
+    const { outcome, file = '' } = outcomes[name] ?? {}
+    if (outcome !== undefined) return `[${outcome}](../${file}) | ${cameOf(outcomes[name])}`
+    if (leftOut !== undefined) return `– ${leftOut} | –`
     if (waitsFor === undefined) throw new Error(`scripts/conformance.ts: ${name} has no test`)
     if (hasCome(waitsFor))
       throw new Error(`scripts/conformance.ts: ${name} has no test, although there is ${waitsFor} now`)
-    return `– waits for ${waitsFor}`
+    return `– waits for ${waitsFor} | –`
   }
   const row = ([name, module]: [string, Module]) =>
     `| \`${name}\` | ${module.server} | ${module.expected} | ${ours(name, module)} |`
   return stated
     .map(
       ({ title, modules }) =>
-        `## ${title}\n\n| module | the authorization server | the suite expects | coatcheck |\n|---|---|---|---|\n${Object.entries(modules).map(row).join('\n')}\n`,
+        `## ${title}\n\n| module | the authorization server | the suite expects | coatcheck | passed on |\n|---|---|---|---|---|\n${Object.entries(modules).map(row).join('\n')}\n`,
     )
     .join('\n')
+}
+
+/** On which runtimes a test passed, and on which it did not. */
+function cameOf(outcome: Outcome | undefined): string {
+  const all = runtimes.map((runtime) => {
+    const state = outcome?.[runtime]
+    return state === 'passed' ? names[runtime] : `**not on ${names[runtime]}** (${state ?? 'not run'})`
+  })
+  return all.join(', ')
 }
 
 function endpoints(): string[] {

@@ -142,9 +142,10 @@ ${notice}
 
 \`coatcheck doctor --config FILE\` does what \`check\` does, then looks at the live authorization servers, the store and the upstreams,
 all at once, and says what will not work and how to mend it. It signs nobody in: it sends an authorization request with
-\`prompt=none\`, a code and a refresh token that are deliberately wrong, a logout without a token to \`publicUrl\`, one harmless request
-without a token to each upstream, and uses the store with names that are forgotten after seconds. Its output holds no
-secret, token or code.
+\`prompt=none\`, a code and a refresh token that are deliberately wrong, a question about an access token that nobody has where routes
+introspect, a logout without a token to \`publicUrl\`, one harmless request without a token to each upstream, and uses the store with names
+that are forgotten after seconds. What the server says is judged by the code of \`serve\`; where \`serve\` would not go, nobody is asked.
+Its output holds no secret, token or code.
 
 It exits with 0 when there is no problem (warnings do not count), with 1 when there is one, and with 2 when the configuration has
 mistakes. For CI, \`--json\` prints \`{ "ok", "problems", "warnings", "findings": [{ "severity", "code", "about", "what", "why", "change" }] }\`, or
@@ -168,7 +169,8 @@ ${notice}
 
 The OpenID Foundation tests relying parties with an authorization server that does one thing wrong at a time: its
 [conformance suite](https://gitlab.com/openid/conformance-suite). This is not a certification. It is what coatcheck does when the
-authorization server of its own tests does the same, on Node.js and on Workers (\`test/conformance\`), and the names are those of the suite's modules.
+authorization server of its own tests does the same (\`test/conformance\`), as the last run of these tests on Node.js and on Workers had it:
+\`npm run conformance\` plays them and writes this page, and every run of all tests fails that comes to anything else. The names are those of the suite's modules.
 "Rejects" always means more here than there: no session, no cookie, no call of userinfo or of an API, an answer that says nothing
 but \`login_failed\` (\`session_expired\` where a session ends with it), one log line with the precise reason, and no token or code in either.
 

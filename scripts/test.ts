@@ -32,7 +32,8 @@ function vitest(): Outcome {
   const suite = 'unit, Node and workerd'
   installRedis()
   const file = join(reports, 'vitest.json')
-  const ok = run(suite, 'vitest', ['run', '--reporter=dot', '--reporter=json', `--outputFile.json=${file}`])
+  const reporters = ['dot', 'json', './scripts/conformance-run.ts'].map((name) => `--reporter=${name}`)
+  const ok = run(suite, 'vitest', ['run', ...reporters, `--outputFile.json=${file}`])
   const { numPassedTests: passed = 0, numTotalTests: total = 0 } = report(file)
   return counted(suite, ok, passed, total - passed)
 }

@@ -3,15 +3,18 @@
 import type { Config, ProviderConfig, RouteConfig } from './config.ts'
 import { addressesOf } from './config-address.ts'
 import { ConfigError } from './config-reader.ts'
+import { checkBearers } from './doctor/bearer.ts'
 import { checkCertificates, lookAtCertificate } from './doctor/certificate.ts'
 import { checkClient } from './doctor/client.ts'
+import { checkClock, watchClock } from './doctor/clock.ts'
 import { checkCookieSize } from './doctor/cookie-size.ts'
 import { discover } from './doctor/discovery.ts'
+import { mayBeAsked } from './doctor/endpoints.ts'
 import { checkFeatures } from './doctor/features.ts'
 import { type Finding, finding } from './doctor/findings.ts'
 import { checkKeys } from './doctor/keys.ts'
 import type { Severity } from './doctor/kinds.ts'
-import { checkBackchannel, checkPublicUrl } from './doctor/public-url.ts'
+import { checkBackchannel, checkFrontchannel, checkPublicUrl } from './doctor/public-url.ts'
 import { checkSignIn, checkSignOut } from './doctor/sign-in.ts'
 import { checkStore } from './doctor/store.ts'
 import { checkUpstream } from './doctor/upstream.ts'
@@ -21,6 +24,8 @@ import { type Check, endpointOf, type Metadata, patience, type World } from './d
 import { nodePlatform } from './node-platform.ts'
 import { callbackPathOf } from './oauth/authorization-response.ts'
 import { createRelyingParty } from './oauth/relying-party.ts'
+import type { Platform } from './platform.ts'
+import { type Reason, reasons } from './reasons.ts'
 
 export type { Finding, FindingCode } from './doctor/findings.ts'
 
@@ -107,18 +112,22 @@ function openWorld(config: Config, root: string): { world: World; close: () => P
 
 async function checkProvider(world: World, provider: ProviderConfig): Promise<readonly Finding[]> {
   const about = `provider ${provider.id}`
-  const { findings, metadata } = await discover(world, provider, about)
+  const { findings, metadata, clock } = await discover(world, provider, about)
   if (metadata === undefined || findings.some(({ severity }) => severity === 'problem')) {
-    return [...findings, ...(metadata ? await checkCertificatesOf(world, provider, metadata) : [])]
+    const certificates = metadata ? await checkCertificatesOf(world, provider, metadata) : []
+    return [...findings, ...checkClock(clock, about), ...certificates]
   }
   const patient = { provider, about, metadata }
-  const relyingParty = relyingPartyOf(world, provider)
+  const watch = watchClock(world.platform)
+  const { relyingParty, refusal } = relyingPartyOf(world, provider, watch.fetch)
   const publicUrls = provider.publicUrls ?? [world.config.publicUrl]
+  // Any of the addresses will do: what ends there ends at all of them.
+  const anywhere = seenAt(world, publicUrls[0] ?? '')
   const checks: Check[] = [
     () => checkKeys(world, patient),
     async () => checkFeatures(world, patient),
-    // Any of the addresses will do: what ends there ends at all of them.
-    async () => checkBackchannel(seenAt(world, publicUrls[0] ?? ''), patient),
+    async () => checkBackchannel(anywhere, patient),
+    async () => checkFrontchannel(anywhere, patient),
     async () => checkVendor(world, patient),
     () => checkCertificatesOf(world, provider, metadata),
   ]
@@ -126,6 +135,7 @@ async function checkProvider(world: World, provider: ProviderConfig): Promise<re
   if (isUsable) {
     checks.unshift(
       () => checkClient(patient, relyingParty),
+      () => checkBearers(world, patient, relyingParty),
       ...publicUrls.flatMap((publicUrl): Check[] => {
         const [there, client] = [seenAt(world, publicUrl), relyingParty.at(publicUrl)]
         return [() => checkSignIn(there, patient, client), () => checkSignOut(there, patient, client)]
@@ -134,14 +144,15 @@ async function checkProvider(world: World, provider: ProviderConfig): Promise<re
   }
   const parts = await Promise.all(checks.map((check) => bounded(about, check)))
   const found = withoutEchoes(onceEach(parts.flat()))
-  if (isUsable || found.some(({ severity }) => severity === 'problem')) return [...findings, ...found]
-  const refused = finding('metadata_refused', about, 'coatcheck does not accept this metadata.')
-  return [...findings, refused, ...found]
+  const time = checkClock(watch.difference() ?? clock, about)
+  if (isUsable || found.some(({ severity }) => severity === 'problem')) return [...findings, ...found, ...time]
+  const what = `coatcheck does not accept this metadata. ${reasons[refusal()]}`
+  return [...findings, finding('metadata_refused', about, what), ...found, ...time]
 }
 
 /** What is the same at all public addresses is told once. */
 function onceEach(findings: readonly Finding[]): readonly Finding[] {
-  return [...new Map(findings.map((one) => [`${one.code} ${one.what} ${one.change}`, one])).values()]
+  return [...new Map(findings.map((one) => [`${one.code} ${one.about} ${one.what} ${one.change}`, one])).values()]
 }
 
 /** A client that is not believed is not believed anywhere: one finding will do. */
@@ -150,25 +161,33 @@ function withoutEchoes(findings: readonly Finding[]): readonly Finding[] {
   return isUnknown ? findings.filter(({ code }) => code !== 'pushed_request_refused') : findings
 }
 
-/** The one that `serve` would use, with our patience: what it is refused, every user would be. */
-function relyingPartyOf({ config, platform }: World, provider: ProviderConfig) {
-  const { fetch, now } = platform
+/**
+ * The one that `serve` would use, with our patience: what it is refused, every user would be. Tells why it takes the server
+ * for none of its own, if it does.
+ */
+function relyingPartyOf({ config, platform }: World, provider: ProviderConfig, fetch: Platform['fetch']) {
+  let reason: Reason = 'unexpected'
   const refresh = { ...config.refresh, timeout: Math.min(config.refresh.timeout, patience) }
-  return createRelyingParty(
+  const relyingParty = createRelyingParty(
     provider,
     callbackPathOf(config.providers, provider),
     { ...config, refresh },
     {
       fetch,
-      now,
-      log: () => {},
+      now: platform.now,
+      log: (event) => {
+        if (event.event === 'provider.unavailable') reason = event.reason
+      },
       waitUntil: () => {},
     },
   )
+  return { relyingParty, refusal: () => reason }
 }
 
+/** Of endpoints that may not be asked nobody is. */
 function checkCertificatesOf(world: World, { id, issuer }: ProviderConfig, metadata: Metadata): Promise<Finding[]> {
   const endpoints = ['authorization_endpoint', 'token_endpoint', 'jwks_uri']
+    .filter((name) => mayBeAsked(name, metadata[name], issuer))
     .map((name) => endpointOf(metadata, name))
     .filter((url) => url !== undefined)
   return checkCertificates(world, `provider ${id}`, [issuer, ...endpoints])

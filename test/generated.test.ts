@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { conformanceTables, outcomesIn } from '../scripts/conformance.ts'
+import { conformanceTables, differences, type Recorded, recordText, titlesIn } from '../scripts/conformance.ts'
 import { generated, requirementTables } from '../scripts/generate.ts'
 
 test.each(Object.entries(generated))('%s is what `npm run generate` makes of the source', (file, content) => {
@@ -47,17 +47,35 @@ describe('the table of conformance modules', () => {
       modules: Object.fromEntries(Object.entries(modules).map(([name, more]) => [name, { ...module, ...more }])),
     },
   ]
-  const outcomes = outcomesIn({ 'test/conformance/one.test.ts': "test('oidcc-lie: rejects', async () => {})" })
-  const none = new Map()
+  const titles = titlesIn({ 'test/conformance/one.test.ts': "test('oidcc-lie: rejects', async () => {})" })
+  const [lie] = Object.values(titles)
+  if (!lie) throw new Error('no title')
+  const outcomes: Recorded = { 'oidcc-lie': { ...lie, node: 'passed', workerd: 'passed' } }
+  const none: Recorded = {}
 
   test('leads from each to what its test says', () => {
     expect(conformanceTables(plan({ 'oidcc-lie': {} }), outcomes)).toContain(
-      '| `oidcc-lie` | Lies | Rejects it | [rejects](../test/conformance/one.test.ts) |',
+      '| `oidcc-lie` | Lies | Rejects it | [rejects](../test/conformance/one.test.ts) | Node.js, Workers |',
     )
   })
 
+  test('says on which runtime a test did not pass', () => {
+    const failed: Recorded = { 'oidcc-lie': { ...lie, node: 'failed' } }
+    expect(conformanceTables(plan({ 'oidcc-lie': {} }), failed)).toContain(
+      '| **not on Node.js** (failed), **not on Workers** (not run) |',
+    )
+  })
+
+  test('is of the run on record: any other is told apart', () => {
+    expect(differences(JSON.parse(recordText(outcomes)), outcomes)).toEqual([])
+    const failed: Recorded = { 'oidcc-lie': { ...lie, node: 'failed', workerd: 'passed' } }
+    expect(differences(outcomes, failed)).toEqual([expect.stringMatching(/node passed.*now.*node failed/)])
+    expect(differences(outcomes, none)).toHaveLength(1)
+    expect(differences(outcomes, { ...outcomes, 'oidcc-new': lie })).toHaveLength(1)
+  })
+
   test('gives the reason where there is no test', () => {
-    expect(conformanceTables(plan({ 'oidcc-old': { leftOut: 'Gone' } }), none)).toContain('| – Gone |')
+    expect(conformanceTables(plan({ 'oidcc-old': { leftOut: 'Gone' } }), none)).toContain('| – Gone | – |')
     expect(conformanceTables(plan({ 'oidcc-new': { waitsFor: 'front-channel logout' } }), none, () => false)).toContain(
       'waits for front-channel logout',
     )
@@ -79,6 +97,6 @@ describe('the table of conformance modules', () => {
 
   test('is not made of two tests of one module', () => {
     const text = "test('oidcc-lie: rejects', async () => {})"
-    expect(() => outcomesIn({ a: text, b: text })).toThrow('b: there is another test of oidcc-lie')
+    expect(() => titlesIn({ a: text, b: text })).toThrow('b: there is another test of oidcc-lie')
   })
 })

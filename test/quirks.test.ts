@@ -117,6 +117,7 @@ describe('the table', () => {
     const issuer = 'https://id.example.com'
     expect(vendorOf(issuer, { token_endpoint: `${issuer}/oauth/v2/oauth-token` })?.id).toBe('curity')
     expect(vendorOf(issuer, { jwks_uri: `${issuer}/.well-known/openid-configuration/jwks` })?.id).toBe('duende')
+    expect(vendorOf(issuer, { token_endpoint: `${issuer}/as/token.oauth2` })?.id).toBe('pingfederate')
     expect(vendorOf(issuer, { jwks_uri: 7 })).toBe(undefined)
   })
 

@@ -139,7 +139,8 @@ async function configuration(options: AuthorizationServerOptions, consents: Cons
     responseTypes: ['code'],
     subjectTypes: ['public'],
     rotateRefreshToken: true,
-    // oidc-provider drops offline_access where prompt=consent was not asked for; here consent is asked for once.
+    // As it comes, oidc-provider drops offline_access where prompt=consent was not asked for (docs/providers/README.md), and
+    // then asks at every sign-in; here consent is asked for once.
     issueRefreshToken: (_: unknown, client: { grantTypeAllowed(type: string): boolean }) =>
       client.grantTypeAllowed('refresh_token'),
     expiresWithSession: () => false,

@@ -30,8 +30,8 @@ export async function checkClient(patient: Patient, relyingParty: RelyingParty):
     return [finding('client_auth_refused', about, `Client authentication by ${method} is refused.`)]
   }
   const found: Finding[] = []
-  if (byCode.said === 'unauthorized_client') {
-    found.push(finding('code_grant_refused', about, 'The token endpoint answers a code with unauthorized_client.'))
+  if (byCode.said === 'unauthorized_client' || byCode.said === 'unsupported_grant_type') {
+    found.push(finding('code_grant_refused', about, `The token endpoint answers a code with ${byCode.said}.`))
   } else if (byCode.reason === 'invalid_grant' || byRefreshToken.reason === 'invalid_grant') {
     found.push(finding('client_auth_ok', about, `Client authentication by ${method} is accepted.`))
   } else if (away.has(byCode.reason)) {

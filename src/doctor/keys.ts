@@ -1,19 +1,10 @@
 // The keys of an authorization server, held against the algorithms it announces and those that are believed here.
+import { isData } from '../oauth/authorization-server-fetch.ts'
+import { type KeyTrial, tryKeys } from '../oauth/key-trial.ts'
 import { acceptableAlgorithms } from '../oauth/security-profile.ts'
+import { bearersOf } from './bearer.ts'
 import { type Finding, finding } from './findings.ts'
-import { ask, endpointOf, failureOf, listOf, named, type Patient, shown, type World } from './world.ts'
-
-type Key = Readonly<Record<string, unknown>>
-
-/** What kind of key makes which signatures (RFC 7518, section 3.1; RFC 8037, section 3.1). */
-const keyTypes: readonly (readonly [algorithm: RegExp, type: string, curve?: RegExp])[] = [
-  [/^(RS|PS)\d{3}$/, 'RSA'],
-  [/^ES256$/, 'EC', /^P-256$/],
-  [/^ES384$/, 'EC', /^P-384$/],
-  [/^ES512$/, 'EC', /^P-521$/],
-  [/^Ed(DSA|25519)$/, 'OKP', /^Ed25519$/],
-  [/^ML-DSA-/, 'AKP'],
-]
+import { ask, endpointOf, failureOf, listOf, named, type Patient, shown, typeOf, type World } from './world.ts'
 
 export async function checkKeys(world: World, { provider, metadata, about }: Patient): Promise<Finding[]> {
   // What is not announced is RS256 (OpenID Connect Core, section 15.1).
@@ -27,38 +18,54 @@ export async function checkKeys(world: World, { provider, metadata, about }: Pat
   const answer = await ask(world, url).catch((error: unknown) => failureOf(error))
   if (typeof answer === 'string') return [finding('keys_unreachable', about, `${shown(url)}: ${answer}.`)]
   if (!answer.ok) return [finding('keys_unreachable', about, `${shown(url)} answers HTTP ${answer.status}.`)]
-  const keys = await keysOf(answer)
-  if (keys === undefined) return [finding('keys_malformed', about, `${shown(url)} answers with no JWK Set.`)]
-  if (keys.some((key) => 'd' in key || 'priv' in key || key.kty === 'oct')) {
-    return [finding('keys_private', about, `${shown(url)} publishes a private key.`)]
+  if (!isData(answer)) {
+    const what = `${shown(url)} answers with ${typeOf(answer)}, not with JSON.`
+    return [finding('keys_malformed', about, what, 'Make jwks_uri answer with `Content-Type: application/json`.')]
   }
-  const usable = keys.filter((key) => algorithms.some((algorithm) => fits(key, algorithm)))
-  if (usable.length === 0) {
-    const what = `None of ${keys.length} published keys fits ${named(algorithms)}.`
-    return [finding('keys_unusable', about, what)]
-  }
-  const kinds = usable.filter(({ kid }) => kid === undefined).map(({ kty, crv = '' }) => `${kty} ${crv}`)
-  if (new Set(kinds).size < kinds.length) {
-    return [finding('keys_ambiguous', about, 'Several published keys of one kind have no kid.')]
-  }
-  return [finding('keys_ok', about, `${usable.length} published keys fit ${named(algorithms)}.`)]
+  const keySet: unknown = await answer.json().catch(() => undefined)
+  const trials = await tryKeys(keySet, algorithms)
+  if (trials === undefined) return [finding('keys_malformed', about, `${shown(url)} answers with no JWK Set.`)]
+  if (hasPrivateKey(keySet)) return [finding('keys_private', about, `${shown(url)} publishes a private key.`)]
+  const ofBearers = await checkBearerAlgorithms(world, provider.id, keySet)
+  return [...verdicts(trials, named(algorithms), about), ...ofBearers]
 }
 
-async function keysOf(answer: Response): Promise<readonly Key[] | undefined> {
-  const body: unknown = await answer.json().catch(() => undefined)
-  const { keys } = (body ?? {}) as { keys?: unknown }
-  if (!Array.isArray(keys)) return undefined
-  return keys.filter((key): key is Key => typeof key === 'object' && key !== null)
+function hasPrivateKey(keySet: unknown): boolean {
+  const { keys } = keySet as { keys: readonly Readonly<Record<string, unknown>>[] }
+  return keys.some((key) => 'd' in key || 'priv' in key || key.kty === 'oct')
 }
 
-function fits({ kty, crv, use = 'sig', alg }: Key, algorithm: string): boolean {
-  if (use !== 'sig' || (alg !== undefined && alg !== algorithm && !(isEd(alg) && isEd(algorithm)))) return false
-  return keyTypes.some(
-    ([pattern, type, curve]) => pattern.test(algorithm) && kty === type && (curve?.test(String(crv)) ?? true),
-  )
+function verdicts(trials: readonly KeyTrial[], algorithms: string, about: string): Finding[] {
+  const count = (wanted: KeyTrial) => trials.filter((trial) => trial === wanted).length
+  const [usable, ambiguous, weak] = [count('usable'), count('ambiguous'), count('weak')]
+  const apart = `${ambiguous} published keys cannot be told from each other: of one kind, they have one kid or none.`
+  const short = `${weak} published keys are malformed, or shorter than 2,048 bits (RSA).`
+  if (usable === 0) {
+    if (ambiguous > 0) {
+      const change = 'Give each published key a kid of its own, and name it in the tokens.'
+      return [finding('keys_unusable', about, `No key can be used: ${apart}`, change)]
+    }
+    if (weak > 0) {
+      const change = 'Choose an RSA key of at least 2,048 bits, or an elliptic one, at the authorization server.'
+      return [finding('keys_unusable', about, `No key can be used: ${short}`, change)]
+    }
+    return [finding('keys_unusable', about, `None of ${trials.length} published keys fits ${algorithms}.`)]
+  }
+  return [
+    finding('keys_ok', about, `${usable} published keys fit ${algorithms}.`),
+    ...(ambiguous > 0 ? [finding('keys_ambiguous', about, apart)] : []),
+    ...(weak > 0 ? [finding('keys_weak', about, short)] : []),
+  ]
 }
 
-/** One algorithm with two names (RFC 9864). */
-function isEd(algorithm: unknown): boolean {
-  return algorithm === 'EdDSA' || algorithm === 'Ed25519'
+/** Routes that name the algorithms of tokens which callers bring themselves. */
+async function checkBearerAlgorithms({ config }: World, provider: string, keySet: unknown): Promise<Finding[]> {
+  const found = bearersOf(config, provider).map(async ({ path, policy: { algs, introspection } }) => {
+    if (algs === undefined || introspection?.tokens === 'all') return []
+    const isThere = (await tryKeys(keySet, algs))?.includes('usable') ?? false
+    if (isThere) return []
+    const what = `No published key fits ${named(algs)}, which \`bearer.algs\` asks for.`
+    return [finding('keys_unusable', `route ${path}`, what, 'Name in `bearer.algs` what the server signs with.')]
+  })
+  return (await Promise.all(found)).flat()
 }

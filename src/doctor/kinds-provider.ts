@@ -31,13 +31,20 @@ export const providerKinds = {
   metadata_refused: {
     severity: 'problem',
     why: 'Nobody can sign in.',
-    change: 'Look for `provider.unavailable` in the log of `coatcheck serve`, whose reason says more.',
+    change:
+      'Mend at the authorization server, or in the configuration, what is said here; `coatcheck serve` says the same.',
   },
   endpoint_insecure: {
     severity: 'problem',
     why: 'Codes, tokens and the client secret would cross the network in the clear; coatcheck refuses such metadata.',
     change:
       'Make the authorization server publish https addresses; behind a proxy it must be told its own public address.',
+  },
+  endpoint_refused: {
+    severity: 'problem',
+    why: 'Metadata that leads inside a network, or has credentials in an address, is how a server is made to attack its clients: coatcheck asks nobody there, and nobody can sign in.',
+    change:
+      'Make the authorization server publish the addresses that others see; behind a proxy it must be told its own public address.',
   },
   code_flow_unsupported: {
     severity: 'problem',
@@ -80,8 +87,13 @@ export const providerKinds = {
   },
   keys_ambiguous: {
     severity: 'warning',
-    why: 'With several keys of a kind and no kid, nobody can tell which one signed: ID tokens are refused.',
-    change: 'Give each published key a kid, and name it in the tokens.',
+    why: 'Of several keys of a kind with one kid, or none, nobody can tell which one signed: ID tokens signed with them are refused.',
+    change: 'Give each published key a kid of its own, and name it in the tokens.',
+  },
+  keys_weak: {
+    severity: 'warning',
+    why: 'RSA keys below 2,048 bits (RFC 7518, section 3.3) and malformed ones are not used: ID tokens signed with them are refused.',
+    change: 'Replace these keys at the authorization server.',
   },
   algorithm_unsupported: {
     severity: 'problem',
@@ -101,6 +113,12 @@ export const providerKinds = {
   authorization_refused: {
     severity: 'problem',
     why: 'The redirect URI is accepted, but the request is not: every sign-in ends with this error.',
+  },
+  iss_wrong: {
+    severity: 'problem',
+    why: 'Whose answer it is, is compared letter for letter, and has to be said by a server that announces it (RFC 9207, section 2.4): answers like this are refused.',
+    change:
+      'Make the authorization server send its issuer as iss in every authorization response, errors included; or have it announce no authorization_response_iss_parameter_supported.',
   },
   authorization_unreachable: {
     severity: 'problem',
@@ -148,101 +166,12 @@ export const providerKinds = {
   },
   code_grant_refused: {
     severity: 'problem',
-    why: 'The client is known, but may not redeem codes: nobody can sign in.',
+    why: 'The client may not redeem codes, or nobody may: nobody can sign in.',
     change: 'Allow the authorization code grant for this client at the authorization server.',
   },
   token_endpoint_failed: {
     severity: 'problem',
     why: 'Codes and refresh tokens are redeemed there: nobody can sign in, and sessions end with their access tokens.',
     change: 'Make the token endpoint reachable from this machine, and look into its log.',
-  },
-
-  pkce_unannounced: {
-    severity: 'warning',
-    why: 'coatcheck sends a code challenge anyway; whether the server checks it is not known.',
-    change: 'Turn on PKCE with S256 for this client.',
-  },
-  par_missing: {
-    severity: 'problem',
-    why: 'The configuration asks for pushed authorization requests, and the server has no endpoint for them.',
-    change: 'Turn PAR on at the authorization server, or set `par` to "auto".',
-  },
-  par_unused: {
-    severity: 'warning',
-    why: 'Pushed, a request cannot be read or changed by the browser (RFC 9126).',
-    change: 'Set `par` to "auto".',
-  },
-  dpop_unsupported: {
-    severity: 'problem',
-    why: 'The configuration asks for tokens bound to a key (RFC 9449), and the server does not announce them.',
-    change: 'Turn DPoP on at the authorization server, or leave `dpop` out.',
-  },
-  tokens_unbound: {
-    severity: 'problem',
-    why: 'FAPI 2.0 asks for tokens that nobody else can use: bound to a key or to a certificate.',
-    change: 'Turn on certificate-bound access tokens at the authorization server, or set `dpop: true`.',
-  },
-  request_object_required: {
-    severity: 'problem',
-    why: 'Every unsigned authorization request is refused: nobody can sign in.',
-    change: 'Set `keys`, and register /auth/jwks.json as the jwks_uri of this client.',
-  },
-  signed_response_unsupported: {
-    severity: 'problem',
-    why: 'coatcheck refuses an answer that should be signed and is not.',
-    change: 'Turn JARM on at the authorization server, or leave `responseMode` out.',
-  },
-  authorization_details_unsupported: {
-    severity: 'warning',
-    why: 'A server need not take rights that it does not announce (RFC 9396, section 10).',
-    change: 'Compare the types in `authorizationDetails` with those that the server has.',
-  },
-  iss_missing: {
-    severity: 'problem',
-    why: 'FAPI 2.0 asks every answer to say whose it is (RFC 9207); one that does not is refused.',
-    change: 'Turn on the iss parameter in authorization responses at the authorization server.',
-  },
-  iss_unsupported: {
-    severity: 'warning',
-    why: 'With several providers the answer should say whose it is (RFC 9207). The callback of each, which is its own, must do.',
-    change: 'Turn on the iss parameter in authorization responses if the server has it.',
-  },
-
-  refresh_ok: { severity: 'ok' },
-  refresh_unsupported: {
-    severity: 'problem',
-    why: 'Without refresh tokens calls fail with 401 as soon as the access token is over, often after minutes.',
-    change: 'Allow the refresh token grant for this client at the authorization server.',
-  },
-  offline_access_missing: {
-    severity: 'warning',
-    why: 'This server gives refresh tokens for the scope offline_access only; without them calls fail when the access token is over.',
-    change: 'Add offline_access to `scope`.',
-  },
-  offline_access_unannounced: {
-    severity: 'warning',
-    why: 'A scope that the server does not have may be ignored, or fail every sign-in with invalid_scope.',
-    change: 'Leave offline_access out of `scope`, unless the documentation of the server asks for it.',
-  },
-  rotation: { severity: 'ok' },
-  rotation_unshared: {
-    severity: 'warning',
-    why: 'A refresh token that is redeemed twice ends the session there. Processes without a common store cannot agree on who redeems.',
-    change: 'With more than one process or machine set `store.type` to sqlite or redis; with one this is fine.',
-  },
-  revocation_missing: {
-    severity: 'warning',
-    why: 'Tokens stay good until they expire, also after a sign-out.',
-    change: 'Keep the lifetimes of tokens short at the authorization server.',
-  },
-  vendor_advice: { severity: 'warning', why: 'The documentation of this product says so.' },
-  vendor_known: { severity: 'ok' },
-
-  backchannel_logout_ok: { severity: 'ok' },
-  backchannel_logout_unsupported: {
-    severity: 'warning',
-    why: 'A session that is ended at the authorization server goes on here until its tokens are refused.',
-    change:
-      'Turn on back-channel logout there if it has it; else keep access tokens and session.absoluteTimeout short.',
   },
 } as const satisfies Record<string, Kind>

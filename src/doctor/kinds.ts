@@ -1,4 +1,5 @@
 // Everything `coatcheck doctor` can find, once, by its stable code. docs/doctor.md is made from this.
+import { featureKinds } from './kinds-features.ts'
 import { providerKinds } from './kinds-provider.ts'
 
 /** `problem`: something will not work, or is not safe. `warning`: works, with a cost or a doubt. */
@@ -14,6 +15,7 @@ export interface Kind {
 
 export const findingKinds = {
   ...providerKinds,
+  ...featureKinds,
 
   public_url_ok: { severity: 'ok' },
   public_url_unreachable: {

@@ -7,6 +7,7 @@ import { askHead, failureOf, type Patient, type World } from './world.ts'
 const about = 'publicUrl'
 
 export const backchannelPath = '/auth/backchannel-logout'
+const frontchannelPath = '/auth/frontchannel-logout'
 
 /**
  * Sends a logout without a logout token, which coatcheck refuses in a way of its own.
@@ -60,4 +61,17 @@ export function checkBackchannel({ config }: World, { provider, metadata, about 
   }
   const what = `Back-channel logout is there: its URL for this client is ${config.publicUrl}${backchannelPath}.`
   return [finding('backchannel_logout_ok', about, what)]
+}
+
+/** Whether the authorization server can say by way of the browser that a session is over, where that is switched on. */
+export function checkFrontchannel({ config }: World, { provider, metadata, about }: Patient): Finding[] {
+  if (!provider.frontchannelLogout) return []
+  const told = (what: string) => [finding('frontchannel_logout_unsupported', about, what)]
+  if (metadata.frontchannel_logout_supported !== true) return told('The metadata announces no front-channel logout.')
+  // Front-Channel Logout 1.0, section 3: without this nobody knows whether iss and sid come along.
+  if (metadata.frontchannel_logout_session_supported !== true) {
+    return told('The metadata does not announce that iss and sid come along with a front-channel logout.')
+  }
+  const what = `Front-channel logout is there: its URL for this client is ${config.publicUrl}${frontchannelPath}.`
+  return [finding('frontchannel_logout_ok', about, what)]
 }

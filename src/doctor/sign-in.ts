@@ -2,6 +2,7 @@
 
 import { CoatcheckError } from '../errors.ts'
 import type { LoginTransaction } from '../oauth/authorization-request.ts'
+import { checkIssuer } from '../oauth/authorization-response.ts'
 import { oauthErrorOf } from '../oauth/failures.ts'
 import type { RelyingParty } from '../oauth/relying-party.ts'
 import type { Reason } from '../reasons.ts'
@@ -9,13 +10,17 @@ import { randomText } from '../session/seal.ts'
 import { type Finding, finding } from './findings.ts'
 import { askHead, failureOf, type Patient, shown, type World } from './world.ts'
 
-/** Errors that say: not without asking the user (OpenID Connect Core, section 3.1.2.6). Just what a machine should be told. */
+/**
+ * Errors that say: not without asking the user (OpenID Connect Core, section 3.1.2.6; Unmet Authentication Requirements 1.0,
+ * section 2). Just what a machine should be told.
+ */
 const needsUser = new Set([
   'login_required',
   'interaction_required',
   'consent_required',
   'account_selection_required',
   'access_denied',
+  'unmet_authentication_requirements',
 ])
 
 /** Reasons for which coatcheck itself sends no authorization request. */
@@ -59,25 +64,37 @@ export async function checkSignIn(world: World, patient: Patient, relyingParty: 
   } catch (error) {
     return [finding('authorization_unreachable', about, `${endpoint}: ${failureOf(error)}.`)]
   }
-  if (answer.status >= 500) {
-    return [finding('authorization_unreachable', about, `${endpoint} answers HTTP ${answer.status}.`)]
-  }
-  if (answer.status >= 400) {
-    return [finding('redirect_uri_refused', about, `${endpoint} answers HTTP ${answer.status}.`, register)]
-  }
+  if (answer.status >= 400) return [refusalOf(answer.status, endpoint, register, about)]
   const target = locationOf(answer, url)
   if (target === undefined) {
     const change = `If signing in ends on an error page there: ${register}`
     return [finding('redirect_uri_unclear', about, `${endpoint} answers with a page.`, change)]
   }
-  if (target.href.split(/[?#]/)[0] === redirectUri) return [await accepted(patient, relyingParty, target)]
+  if (target.href.split(/[?#]/)[0] === redirectUri) return accepted(patient, relyingParty, target)
   if (/\berror\b/i.test(target.pathname) || target.searchParams.has('error')) {
     return [finding('redirect_uri_refused', about, `${endpoint} sends the browser to an error page.`, register)]
   }
   return [finding('redirect_uri_ok', about, `${endpoint} takes the request and goes on to ${shown(target.href)}.`)]
 }
 
-async function accepted({ provider, about }: Patient, relyingParty: RelyingParty, target: URL): Promise<Finding> {
+/** What an answer that is an error says: of the redirect URI only `400` does, the rest may come from anybody on the way. */
+function refusalOf(status: number, endpoint: string, register: string, about: string): Finding {
+  const what = `${endpoint} answers HTTP ${status}.`
+  if (status === 400) return finding('redirect_uri_refused', about, what, register)
+  if (status === 429) return finding('check_unfinished', about, `${what} It was asked too often.`)
+  if (status === 404 || status === 410) {
+    const change = 'Nothing is served there: compare authorization_endpoint of the metadata with where the server is.'
+    return finding('authorization_unreachable', about, what, change)
+  }
+  if (status === 401 || status === 403) {
+    const change = `Look into the log of the authorization server, and of what stands in front of it (this request comes from no browser). If it speaks of the redirect URI: ${register}`
+    return finding('authorization_unreachable', about, what, change)
+  }
+  return finding('authorization_unreachable', about, what)
+}
+
+async function accepted(patient: Patient, relyingParty: RelyingParty, target: URL): Promise<Finding[]> {
+  const { provider, about } = patient
   const redirectUri = target.origin + target.pathname
   const answer = Object.fromEntries(target.searchParams)
   const { response } = answer
@@ -85,18 +102,34 @@ async function accepted({ provider, about }: Patient, relyingParty: RelyingParty
   const opened = await relyingParty.open(response === undefined ? answer : { response }).catch(() => undefined)
   if (opened === undefined) {
     const change = 'Compare `responseMode` with the registration of the client.'
-    return finding('authorization_refused', about, 'The answer is not signed as the configuration asks for.', change)
+    return [finding('authorization_refused', about, 'The answer is not signed as the configuration asks for.', change)]
   }
+  const mixedUp = issuerFinding(patient, opened.iss)
   const error = opened.error ?? null
   if (error === null || needsUser.has(error)) {
-    return finding('redirect_uri_ok', about, `Answers come back to ${redirectUri}.`)
+    return [mixedUp ?? finding('redirect_uri_ok', about, `Answers come back to ${redirectUri}.`)]
   }
   const said = /^[a-z_]{1,40}$/.test(error) ? error : 'an error'
   const change =
     said === 'invalid_scope'
       ? scopeAdvice(provider.scope)
       : 'Look up this error at the authorization server, and compare `authorizationParams`, `par`, `jar` and `profile` with the registration of the client.'
-  return finding('authorization_refused', about, `The authorization request is answered with ${said}.`, change)
+  const refused = finding('authorization_refused', about, `The authorization request is answered with ${said}.`, change)
+  return mixedUp ? [mixedUp, refused] : [refused]
+}
+
+/** What a sign-in would fail with that ended in an answer with this `iss`. */
+function issuerFinding({ provider, metadata, about }: Patient, iss: string | undefined): Finding | undefined {
+  const announced = metadata.authorization_response_iss_parameter_supported === true
+  try {
+    const { issuer } = provider
+    checkIssuer(iss, provider, { issuer, authorization_response_iss_parameter_supported: announced })
+    return undefined
+  } catch {
+    if (iss !== undefined) return finding('iss_wrong', about, `The answer says that it comes from ${shown(iss)}.`)
+    const though = announced ? 'the metadata announces it' : 'FAPI 2.0 asks for it'
+    return finding('iss_wrong', about, `The answer does not say whose it is (no iss), although ${though}.`)
+  }
 }
 
 function scopeAdvice(scope: string): string {

@@ -19,10 +19,12 @@ export function checkVendor({ config }: World, { provider, metadata, about }: Pa
   for (const { issuer, says, source } of vendor.mistakenIssuers ?? []) {
     if (issuer.test(provider.issuer)) advise('The issuer is one that does not work here.', says, source)
   }
-  const { ownScope, idTokenHint, typedLogoutTokens } = vendor
+  const { ownScope, ownUserinfo, idTokenHint, typedLogoutTokens } = vendor
   const asked = [provider.scope, ...config.routes.map(({ token }) => ('scope' in token ? (token.scope ?? '') : ''))]
-  if (ownScope && asked.every((scope) => scope.split(' ').every((name) => standardScopes.has(name)))) {
-    advise('`scope` names no API of yours.', ownScope.says, ownScope.source)
+  const namesApi = asked.some((scope) => scope.split(' ').some((name) => !standardScopes.has(name)))
+  if (ownScope && !namesApi) advise('`scope` names no API of yours.', ownScope.says, ownScope.source)
+  if (ownUserinfo && namesApi && provider.userinfo !== false) {
+    advise('Userinfo would be asked with the token of your API.', ownUserinfo.says, ownUserinfo.source)
   }
   if (idTokenHint && !provider.idTokenHint) {
     found.push(finding('id_token_hint_needed', about, `${idTokenHint.says} (${idTokenHint.source})`))

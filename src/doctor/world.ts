@@ -93,6 +93,12 @@ export function shown(value: unknown): string {
   return (origin === 'null' ? 'something that is no web address' : origin + pathname).slice(0, 200)
 }
 
+/** The media type of an answer, as far as it looks like one. */
+export function typeOf({ headers }: Response): string {
+  const [type = ''] = (headers.get('content-type') ?? '').split(';')
+  return /^[\w.+-]{1,40}\/[\w.+-]{1,40}$/.test(type.trim()) ? type.trim().toLowerCase() : 'no known type'
+}
+
 /** The strings of a member of the metadata; `undefined` if it is not there or is no list. */
 export function listOf(metadata: Metadata, name: string): readonly string[] | undefined {
   const value = metadata[name]

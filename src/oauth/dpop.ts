@@ -8,6 +8,8 @@ import type { AccessToken, BindingKey } from './token-set.ts'
 /** Every server that knows DPoP knows this one (FAPI 2.0, section 5.4.1, allows it). */
 const alg = 'ES256'
 
+export { alg as proofAlgorithm }
+
 /** A request that is to be proven. */
 export interface Proven {
   readonly method: string

@@ -1,49 +1,6 @@
 // Quirks of known authorization servers as data: each fact with the page of its vendor that says so. Code is for the standard.
 
-/** Something that a vendor's documentation says, in our words. */
-interface Fact {
-  readonly says: string
-  /** Where it is from. */
-  readonly source: string
-}
-
-export interface Vendor {
-  /** Name of its page in docs/providers. */
-  readonly id: string
-  readonly name: string
-  readonly documentation: string
-  /** How its issuers look. */
-  readonly issuer?: RegExp
-  /** How one member of its metadata looks, where an issuer may look like anything. */
-  readonly metadata?: readonly [name: string, looks: RegExp]
-  /**
-   * What the relying party does by itself, because nothing else can work there. Only by the issuer, and only where that
-   * is the vendor's own host: what an operator wrote for another server is never changed.
-   */
-  readonly applied?: Applied & Fact
-  /** Whether refresh tokens come only for the scope `offline_access`. */
-  readonly offlineAccess: 'needed' | 'not needed'
-  readonly refreshTokens: Fact
-  readonly rotation?: Fact & { readonly byDefault: boolean }
-  /** Authorization parameters that an operator most likely wants. */
-  readonly parameters?: readonly (Fact & { readonly name: string; readonly value?: string })[]
-  readonly mistakenIssuers?: readonly (Fact & { readonly issuer: RegExp })[]
-  /** Access tokens are for an API of the vendor's own unless a scope names another. */
-  readonly ownScope?: Fact
-  /** A sign-out needs `id_token_hint`. */
-  readonly idTokenHint?: Fact
-  /** Versions of it sent logout tokens without a type of their own. */
-  readonly typedLogoutTokens?: Fact
-}
-
-interface Applied {
-  /** Scopes that do not exist there and fail the request. */
-  readonly dropScope?: readonly string[]
-  /** Parameters that say the same as a dropped scope did. */
-  readonly insteadParams?: Readonly<Record<string, string>>
-  /** Further name under which the end-session endpoint takes the return address. */
-  readonly returnParam?: string
-}
+import type { Vendor } from './vendor.ts'
 
 const keycloakAdmin = 'https://www.keycloak.org/docs/latest/server_admin/index.html'
 const cognito = 'https://docs.aws.amazon.com/cognito/latest/developerguide'
@@ -53,6 +10,9 @@ const googleWebServer = 'https://developers.google.com/identity/protocols/oauth2
 const oktaRefresh = 'https://developer.okta.com/docs/guides/refresh-tokens/main/'
 const auth0Refresh = 'https://auth0.com/docs/secure/tokens/refresh-tokens'
 const authentik = 'https://docs.goauthentik.io/add-secure-apps/providers/oauth2/'
+const pingfederate = 'https://docs.pingidentity.com/pingfederate/latest'
+const pingfederateSettings =
+  'https://github.com/pingidentity/terraform-provider-pingfederate/blob/main/docs/resources/oauth_server_settings.md'
 const duendeRefresh = 'https://docs.duendesoftware.com/identityserver/v7/tokens/refresh/'
 
 export const vendors: readonly Vendor[] = [
@@ -103,6 +63,10 @@ export const vendors: readonly Vendor[] = [
       says: 'Add a scope of your API, such as api://<application id>/access: without one the access token is for Microsoft Graph.',
       source: `${entra}/scopes-oidc`,
     },
+    ownUserinfo: {
+      says: 'Set `userinfo: false`: the endpoint is one of Microsoft Graph, which would get the token of your API at every sign-in and refuse it. The claims are in the ID token; further ones can be added there as optional claims.',
+      source: `${entra}/userinfo`,
+    },
   },
   {
     id: 'auth0',
@@ -123,7 +87,8 @@ export const vendors: readonly Vendor[] = [
       {
         name: 'audience',
         says: 'Set `authorizationParams: { "audience": "<identifier of your API>" }`: the access token is else not one for your API.',
-        source: 'https://community.auth0.com/t/why-is-my-access-token-not-a-jwt-opaque-token/31028',
+        source:
+          'https://support.auth0.com/center/s/article/value-of-the-audience-attribute-in-access-token-requests-and-its-significance',
       },
     ],
     idTokenHint: {
@@ -228,8 +193,8 @@ export const vendors: readonly Vendor[] = [
     },
     rotation: { byDefault: true, says: 'authentik rotates refresh tokens.', source: authentik },
     typedLogoutTokens: {
-      says: 'authentik before version 2025.12 sends logout tokens without a type: with such a version set `backchannelLogout.anyType`.',
-      source: 'https://github.com/booklore-app/booklore/pull/3291',
+      says: 'authentik without its change 19554 (merged in 2026) sends logout tokens of type JWT: with such a version set `backchannelLogout.anyType`.',
+      source: 'https://github.com/goauthentik/authentik/pull/19554',
     },
   },
   {
@@ -245,6 +210,26 @@ export const vendors: readonly Vendor[] = [
     idTokenHint: {
       says: 'PingOne finds the session of a sign-out by id_token_hint.',
       source: 'https://apidocs.pingidentity.com/pingone/authentication/v1/api/guide/p1-a_Signoff/',
+    },
+  },
+  {
+    id: 'pingfederate',
+    name: 'PingFederate',
+    documentation: `${pingfederate}/administrators_reference_guide/help_authorizationserversettingstasklet_oauthauthorizationserversettingsstate.html`,
+    metadata: ['token_endpoint', /\/as\/token\.oauth2$/],
+    offlineAccess: 'not needed',
+    refreshTokens: {
+      says: 'PingFederate gives refresh tokens to clients with the grant type Refresh Token; since 12.1 it can be told to ask for offline_access, and for prompt=consent with it.',
+      source: pingfederateSettings,
+    },
+    rotation: {
+      byDefault: false,
+      says: 'PingFederate rotates refresh tokens when "Roll Refresh Token Values" is on, with a grace period of 60 seconds as it comes.',
+      source: pingfederateSettings,
+    },
+    idTokenHint: {
+      says: 'PingFederate asks the user before it signs out, unless it gets an id_token_hint.',
+      source: `${pingfederate}/developers_reference_guide/pf_openid_connect_rp_logout_endpoint.html`,
     },
   },
   {

@@ -1,6 +1,7 @@
 // What is done about the quirks in providers.ts without being told, and how a product is recognised.
 import type { ProviderConfig } from '../config.ts'
-import { type Vendor, vendors } from './providers.ts'
+import { vendors } from './providers.ts'
+import type { Vendor } from './vendor.ts'
 
 /** The product behind an issuer, as far as its addresses say. */
 export function vendorOf(issuer: string, metadata: Readonly<Record<string, unknown>> = {}): Vendor | undefined {

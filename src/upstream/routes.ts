@@ -133,7 +133,7 @@ function named<T extends Api & { readonly requestedTokenType?: string }>(api: T)
 }
 
 /** A policy with a name that only those have which check the same. */
-function bearerPolicy(config: NonNullable<RouteConfig['bearer']>, firstProvider: string): BearerPolicy {
+export function bearerPolicy(config: NonNullable<RouteConfig['bearer']>, firstProvider: string): BearerPolicy {
   const provider = config.provider ?? firstProvider
   const { audience, algs, anyType, introspection } = config
   return { ...config, provider, name: JSON.stringify([provider, audience, algs, anyType, introspection]) }

@@ -1,60 +1,23 @@
 // The conformance suite's modules for clients of the FAPI 2.0 Security Profile: pushed requests, a client that signs, tokens
-// bound to a key, ID tokens with PS256, an issuer in every authorization response.
-import { constants, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
-import { exportPKCS8, generateKeyPair } from 'jose'
+// bound to a key, ID tokens with PS256, an issuer in every authorization response. All with `profile: "fapi2"`, which does it.
+import { KeyObject } from 'node:crypto'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Reason } from '../../src/reasons.ts'
-import type { AuthorizationServer } from '../support/authorization-server.ts'
+import { startAuthorizationServer } from '../support/authorization-server.ts'
 import type { Browser } from '../support/browser.ts'
-import { startWorld } from '../support/coatcheck.ts'
+import { openCoatcheck } from '../support/coatcheck.ts'
 import { openProof } from '../support/dpop.ts'
+import { asFapi, fapiCertificate, withFapi } from '../support/fapi.ts'
 import { faultWorld } from '../support/fault-world.ts'
 import { jwt, readJwt, rs256, unsigned } from '../support/forge.ts'
+import { closeAfterTest, trustUntilTheEnd } from '../support/http-server.ts'
 import { expectLoginRefused, expectNoCanary, expectRefusal, expectSignedOut, expectSilent } from '../support/oracles.ts'
+import { startUpstream } from '../support/upstream.ts'
 
 type Claims = Record<string, unknown>
 
-const idTokenKey = generateKeyPairSync('rsa', { modulusLength: 2048 })
-const client = await generateKeyPair('ES256', { extractable: true })
-const clientKey = await exportPKCS8(client.privateKey)
-
-const ps256 = (key: KeyObject) => (input: string) =>
-  sign('sha256', Buffer.from(input), {
-    key,
-    padding: constants.RSA_PKCS1_PSS_PADDING,
-    saltLength: constants.RSA_PSS_SALTLEN_DIGEST,
-  })
-
-const header = { alg: 'PS256', kid: 'fapi' }
-
-/** As the profile asks of a server: pushed requests of a client that signs, bound tokens, ID tokens signed with PS256. */
-function asFapi(as: AuthorizationServer): void {
-  const { behaviour } = as
-  behaviour.clientKey = client.publicKey
-  behaviour.dpop = { nonce: 'CANARY-as-nonce' }
-  behaviour.metadata = (metadata) => {
-    Object.assign(metadata, {
-      pushed_authorization_request_endpoint: `${as.issuer}/par`,
-      require_pushed_authorization_requests: true,
-      token_endpoint_auth_methods_supported: ['private_key_jwt'],
-      id_token_signing_alg_values_supported: ['PS256'],
-    })
-  }
-  const published = { ...idTokenKey.publicKey.export({ format: 'jwk' }), kid: 'fapi', use: 'sig', alg: 'PS256' }
-  behaviour.faults['/jwks'] = () => ({ body: { keys: [published, ...as.publicKeys] } })
-  behaviour.signedIdToken = (honest) => jwt(header, readJwt(honest).claims, ps256(idTokenKey.privateKey))
-}
-
-const settings = {
-  clientAuth: { method: 'private_key_jwt' as const, key: clientKey, alg: 'ES256' as const },
-  dpop: true,
-}
-
 describe('fapi2-security-profile-final-client-test-plan', () => {
-  const world = faultWorld(({ as, config }) => {
-    asFapi(as)
-    return { providers: config.providers.map((provider) => ({ ...provider, ...settings })) }
-  })
+  const world = faultWorld(withFapi(), { tls: fapiCertificate, prepare: asFapi })
 
   /** The ID token, changed before it is signed. */
   function idToken(change: (claims: Claims) => unknown): void {
@@ -121,7 +84,7 @@ describe('fapi2-security-profile-final-client-test-plan', () => {
     challengingOnce('DPoP error="use_dpop_nonce"')
     expect((await browser.fetch('/api/orders', { method: 'POST', body: 'x' })).status).toBe(200)
     const { thumbprint, payload } = await proofOfCall()
-    expect([payload.nonce, thumbprint]).toEqual(['rs-nonce', body?.get('dpop_jkt') ?? thumbprint])
+    expect([payload.nonce, body?.get('dpop_jkt')]).toEqual(['rs-nonce', thumbprint])
     expectNoCanary(world, browser)
   })
 
@@ -133,15 +96,17 @@ describe('fapi2-security-profile-final-client-test-plan', () => {
   })
 
   test('fapi2-security-profile-final-client-test-discovery-issuer-mismatch: pushes no request', async () => {
-    const other = await startWorld(({ as, config }) => {
-      asFapi(as)
-      const { metadata } = as.behaviour
-      as.behaviour.metadata = (all) => {
-        metadata(all)
-        all.issuer = `${as.issuer}/other`
-      }
-      return { providers: config.providers.map((provider) => ({ ...provider, ...settings })) }
-    })
+    trustUntilTheEnd(fapiCertificate.cert)
+    const as = closeAfterTest(await startAuthorizationServer(fapiCertificate))
+    const api = closeAfterTest(await startUpstream())
+    await asFapi(as)
+    const { metadata } = as.behaviour
+    as.behaviour.metadata = (all) => {
+      metadata(all)
+      all.issuer = `${as.issuer}/other`
+    }
+    const extras = { trusted: [fapiCertificate.cert] }
+    const other = closeAfterTest(await openCoatcheck(as, api, withFapi(), extras))
     const browser = other.browser()
     expectRefusal(await browser.navigate('/auth/login'), 503, 'authorization_server_unavailable')
     expectSilent(other.as, '/par', '/authorize', '/token')
@@ -164,13 +129,18 @@ describe('fapi2-security-profile-final-client-test-plan', () => {
   })
 
   test('fapi2-security-profile-final-client-test-invalid-null-alg: rejects', async () => {
-    world.as.behaviour.signedIdToken = (honest) => jwt({ ...header, alg: 'none' }, readJwt(honest).claims, unsigned)
+    world.as.behaviour.signedIdToken = (honest) => {
+      const { header, claims } = readJwt(honest)
+      return jwt({ ...header, alg: 'none' }, claims, unsigned)
+    }
     await rejects(['id_token_signature', 'response_malformed'])
   })
 
   test('fapi2-security-profile-final-client-test-invalid-alternate-alg: rejects', async () => {
-    world.as.behaviour.signedIdToken = (honest) =>
-      jwt({ ...header, alg: 'RS256' }, readJwt(honest).claims, rs256(idTokenKey.privateKey))
+    world.as.behaviour.signedIdToken = (honest) => {
+      const { header, claims } = readJwt(honest)
+      return jwt({ ...header, alg: 'RS256' }, claims, rs256(KeyObject.from(world.as.signingKey())))
+    }
     await rejects('id_token_algorithm')
   })
 

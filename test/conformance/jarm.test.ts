@@ -1,17 +1,16 @@
-// The conformance suite's modules for signed authorization responses (JARM).
+// The conformance suite's modules for signed authorization responses (JARM), with `profile: "fapi2"`.
 import { generateKeyPairSync, KeyObject } from 'node:crypto'
 import { describe, test } from 'vitest'
 import type { Reason } from '../../src/reasons.ts'
+import { asFapi, fapiCertificate, ps256, withFapi } from '../support/fapi.ts'
 import { faultWorld } from '../support/fault-world.ts'
-import { jwt, readJwt, rs256, unsigned } from '../support/forge.ts'
+import { jwt, readJwt, unsigned } from '../support/forge.ts'
 import { expectLoginRefused, expectSilent } from '../support/oracles.ts'
 
 type Token = ReturnType<typeof readJwt>
 
 describe('fapi2-message-signing-final-client-test-plan', () => {
-  const world = faultWorld(({ config }) => ({
-    providers: config.providers.map((one) => ({ ...one, responseMode: 'jwt' as const })),
-  }))
+  const world = faultWorld(withFapi({ responseMode: 'jwt' }), { tls: fapiCertificate, prepare: asFapi })
 
   /** Delivers another response than the one that the server signed: nobody redeems its code. */
   async function refuses(forge: (honest: Token) => string, reason: Reason): Promise<void> {
@@ -27,7 +26,7 @@ describe('fapi2-message-signing-final-client-test-plan', () => {
 
   /** The honest response with other claims, signed by the server. */
   const saying = (claims: Record<string, unknown>) => (honest: Token) =>
-    jwt(honest.header, { ...honest.claims, ...claims }, rs256(KeyObject.from(world.as.signingKey())))
+    jwt(honest.header, { ...honest.claims, ...claims }, ps256(KeyObject.from(world.as.signingKey())))
 
   test('fapi2-security-profile-final-client-test-ensure-jarm-without-iss-fails: redeems no code', async () => {
     await refuses(saying({ iss: undefined }), 'authorization_response_claim')
@@ -55,7 +54,7 @@ describe('fapi2-message-signing-final-client-test-plan', () => {
 
   test('fapi2-security-profile-final-client-test-ensure-jarm-with-invalid-sig-fails: redeems no code', async () => {
     const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
-    await refuses(({ header, claims }) => jwt(header, claims, rs256(privateKey)), 'authorization_response_signature')
+    await refuses(({ header, claims }) => jwt(header, claims, ps256(privateKey)), 'authorization_response_signature')
   })
 
   test('fapi2-security-profile-final-client-test-ensure-jarm-signature-is-not-none: redeems no code', async () => {

@@ -175,11 +175,20 @@ describe('front-channel logout', () => {
     expectNoCanary(world, browser)
   })
 
-  test('oidcc-client-test-rp-frontchannel-rpinitlogout: answers 200 when the session is over already', async () => {
-    const { browser, query } = await session()
-    await signOut(browser)
-    const answer = await framed(query)
-    expect(answer.status).toBe(200)
-    await expectSignedOut(browser, answer)
+  test('oidcc-client-test-rp-frontchannel-rpinitlogout: ends what is left of the session of `iss` and `sid`, and no other', async () => {
+    const [leaving, left, other] = [world.browser(), world.browser(), world.browser()]
+    // Signed in at the authorization server once, and here twice.
+    for (const [browser, sid] of [[leaving, 'one'] as const, [left, 'one'] as const, [other, 'other'] as const]) {
+      world.as.behaviour.idToken = (claims) => Object.assign(claims, { sid })
+      await browser.signIn()
+    }
+    const works = async (browser: Browser) => (await browser.fetch('/api/orders')).status
+    await signOut(leaving)
+    expect([await works(left), await works(other)]).toEqual([200, 200])
+    const answer = await framed({ iss: world.as.issuer, sid: 'one' })
+    expect([answer.status, answer.text]).toEqual([200, ''])
+    await expectSignedOut(leaving, answer)
+    expect([await works(left), await works(other)]).toEqual([401, 200])
+    expectNoCanary(world, leaving, left, other)
   })
 })

@@ -21,6 +21,7 @@ interface Scene {
   readonly features?: Record<string, unknown>
   readonly routes?: (api: string) => ConfigInput['routes']
   readonly clientCertificate?: Certificate
+  readonly refreshTokens?: 'as it comes'
 }
 
 const publicUrl = 'https://app.example'
@@ -42,7 +43,7 @@ async function withKey(alg: ClientKeyAlgorithm) {
   }
 }
 
-async function start({ settings, client = {}, features = {}, routes, clientCertificate }: Scene) {
+async function start({ settings, client = {}, features = {}, routes, clientCertificate, refreshTokens }: Scene) {
   const certificate = selfSigned('localhost')
   trustUntilTheEnd(certificate.cert)
   const [api, port] = [closeAfterTest(await startUpstream()), await freePort()]
@@ -52,6 +53,7 @@ async function start({ settings, client = {}, features = {}, routes, clientCerti
     publicUrl,
     coatcheckUrl,
     client,
+    ...(refreshTokens && { refreshTokens }),
     features: { ...(clientCertificate && { mTLS: mutualTlsFeature(clientCertificate) }), ...features },
   })
   const config: ConfigInput = {
@@ -121,6 +123,20 @@ const keysOf = (address: URL) => [...address.searchParams.keys()].sort()
 describe('oidc-provider', () => {
   test('takes a secret that has to be encoded', async () => {
     await throughEverything(withSecret)
+  })
+
+  test('as it comes gives a refresh token when consent is asked for', async () => {
+    const settings = { ...withSecret.settings, authorizationParams: { prompt: 'consent' } }
+    await throughEverything({ ...withSecret, settings, refreshTokens: 'as it comes' })
+  })
+
+  test('as it comes gives none for offline_access alone: the session ends with its access token', async () => {
+    const { as, api, browser, signIn } = await start({ ...withSecret, refreshTokens: 'as it comes' })
+    await signIn()
+    expect((await browser.fetch('/api/orders')).status).toBe(200)
+    api.answer = (_, response) => response.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end()
+    expect((await browser.fetch('/api/orders')).status).toBe(401)
+    expect(as.granted).toEqual(['authorization_code'])
   })
 
   test('takes a secret in the form', async () => {

@@ -13,66 +13,13 @@ import { checkVendor } from '../../src/doctor/vendor.ts'
 import type { Metadata } from '../../src/doctor/world.ts'
 import { examine, type Finding, type Report } from '../../src/doctor.ts'
 import { startAuthorizationServer as startOidcProvider } from '../../web-demo/authorization-server.ts'
-import { type AuthorizationServer, canary, startAuthorizationServer } from '../support/authorization-server.ts'
+import { canary, startAuthorizationServer } from '../support/authorization-server.ts'
 import { selfSigned } from '../support/certificate.ts'
-import { sessionKey, startCoatcheck } from '../support/coatcheck.ts'
+import { sessionKey } from '../support/coatcheck.ts'
 import { coatcheck, fileWith } from '../support/command.ts'
+import { codes, found, healthy, report, saying, type World, withProvider } from '../support/doctor.ts'
 import { closeAfterTest, freePort } from '../support/http-server.ts'
 import { startRedis } from '../support/redis-server.ts'
-import { startUpstream, type Upstream } from '../support/upstream.ts'
-
-interface World {
-  readonly as: AuthorizationServer
-  readonly api: Upstream
-  readonly config: ConfigInput
-}
-
-/** An authorization server and an API of good manners, and coatcheck running between them. */
-async function healthy(overrides: (world: World) => Partial<ConfigInput> = () => ({})): Promise<World> {
-  const as = closeAfterTest(await startAuthorizationServer())
-  const api = closeAfterTest(await startUpstream())
-  as.behaviour.metadata = announce
-  as.behaviour.faults['/end-session'] = ({ query }) => ({
-    status: 302,
-    headers: { location: `${query.get('post_logout_redirect_uri')}?state=${query.get('state')}` },
-    body: '',
-  })
-  api.answer = (request, response) => {
-    const isOpen = request.url?.startsWith('/open') || request.url?.startsWith('/maybe')
-    response.writeHead(isOpen || request.headers.authorization ? 200 : 401).end()
-  }
-  const { config } = await startCoatcheck(as, api, ({ config }) => ({ ...config, ...overrides({ as, api, config }) }))
-  return { as, api, config }
-}
-
-function announce(metadata: Record<string, unknown>): void {
-  metadata.backchannel_logout_supported = true
-  metadata.token_endpoint_auth_methods_supported = ['client_secret_basic', 'private_key_jwt']
-  metadata.grant_types_supported = ['authorization_code', 'refresh_token']
-}
-
-const report = ({ config }: Pick<World, 'config'>) => examine(readConfig(config), '.')
-
-/** Changes what the server says of itself, on top of what it says when all is well. */
-function saying(as: AuthorizationServer, more: Record<string, unknown>): void {
-  as.behaviour.metadata = (metadata) => {
-    announce(metadata)
-    Object.assign(metadata, more)
-  }
-}
-
-const codes = ({ findings }: Report, about?: string) =>
-  findings
-    .filter(({ severity, ...one }) => severity !== 'ok' && (about ?? one.about) === one.about)
-    .map(({ code }) => code)
-
-const found = ({ findings }: Report, code: Finding['code']) => findings.find((one) => one.code === code)
-
-/** The configuration with its provider changed. */
-function withProvider({ config }: Pick<World, 'config'>, more: object): ConfigInput {
-  const [provider, ...others] = config.providers
-  return { ...config, providers: [{ ...provider, ...more } as (typeof config.providers)[number], ...others] }
-}
 
 describe('in a world that is well', () => {
   test('says of everything it looked at that it is well', async () => {
@@ -103,7 +50,9 @@ describe('in a world that is well', () => {
     const world = await healthy()
     world.as.behaviour.faults['/authorize'] = ({ query }) => ({
       status: 302,
-      headers: { location: `${query.get('redirect_uri')}?error=login_required&state=${query.get('state')}` },
+      headers: {
+        location: `${query.get('redirect_uri')}?error=login_required&state=${query.get('state')}&iss=${world.as.issuer}`,
+      },
       body: '',
     })
     expect(found(await report(world), 'redirect_uri_ok')).toBeDefined()
@@ -207,9 +156,11 @@ describe('at the authorization server', () => {
     [15, 'clock_drift', 'behind'],
   ])('clock: that of the server is off by %s seconds', async (seconds, code, how) => {
     const world = await healthy()
-    world.as.behaviour.faults['/.well-known/openid-configuration'] = (_, response) => {
-      response.setHeader('date', new Date(Date.now() + seconds * 1_000).toUTCString())
-      return undefined
+    for (const path of ['/.well-known/openid-configuration', '/token']) {
+      world.as.behaviour.faults[path] = (_, response) => {
+        response.setHeader('date', new Date(Date.now() + seconds * 1_000).toUTCString())
+        return undefined
+      }
     }
     const result = await report(world)
     expect(codes(result)).toEqual([code])
@@ -230,7 +181,7 @@ describe('at the authorization server', () => {
     ['keys_unusable', () => ({ body: { keys: [] } })],
     ['keys_unusable', () => ({ body: { keys: [{ kty: 'EC', crv: 'P-256', kid: '1' }] } })],
     ['keys_unusable', () => ({ body: { keys: [{ kty: 'RSA', use: 'enc', kid: '1' }] } })],
-    ['keys_ambiguous', () => ({ body: { keys: [{ kty: 'RSA' }, { kty: 'RSA' }] } })],
+    ['keys_unusable', () => ({ body: { keys: [{ kty: 'RSA' }, { kty: 'RSA' }] } })],
   ])('%s', async (code, fault) => {
     const world = await healthy()
     world.as.behaviour.faults['/jwks'] = fault
@@ -285,7 +236,7 @@ describe('of a sign-in without a user', () => {
     const world = await healthy()
     world.as.behaviour.faults['/authorize'] = ({ query }) => ({
       status: 302,
-      headers: { location: `${query.get('redirect_uri')}?error=invalid_scope` },
+      headers: { location: `${query.get('redirect_uri')}?error=invalid_scope&iss=${world.as.issuer}` },
       body: '',
     })
     const result = await report(world)
@@ -439,7 +390,7 @@ describe('at an authorization server of other descent (oidc-provider)', () => {
       const config = { publicUrl: url, session: { keys: [sessionKey()] }, providers: [provider] }
       return codes(await report({ config }), 'provider main')
     }
-    expect(await told({})).toEqual(['backchannel_logout_unsupported'])
+    expect(await told({})).toEqual(['offline_access_consent', 'backchannel_logout_unsupported'])
     expect(await told({ clientAuth: { method: 'client_secret_basic', secret: 'wrong' } })).toContain(
       'client_auth_refused',
     )
@@ -484,7 +435,7 @@ describe('of servers that are not at hand', () => {
       .flatMap((check) => check(world, patient))
       .filter(({ severity }) => severity !== 'ok')
       .map(({ code, what, change = '' }) => `${code}: ${what} ${change}`)
-      .filter((line) => !line.startsWith('backchannel_logout_unsupported'))
+      .filter((line) => !/^(backchannel_logout_unsupported|offline_access_consent)/.test(line))
   }
 
   test('fapi2: everything it asks of the server', () => {
@@ -529,10 +480,12 @@ describe('of servers that are not at hand', () => {
       expect.stringMatching(/^vendor_advice: .*api:\/\//),
     ])
     const tenant = 'https://login.microsoftonline.com/8eaef023-2b34-4da1-9baa-8bc8c9d6a490/v2.0'
-    expect(advice(tenant, { scope: 'openid api://orders/access' })).toEqual([
+    expect(advice(tenant, { scope: 'openid api://orders/access', userinfo: false })).toEqual([
       expect.stringContaining('offline_access_missing'),
     ])
-    expect(advice(tenant, { scope: 'openid offline_access api://orders/access' })).toEqual([])
+    const scope = 'openid offline_access api://orders/access'
+    expect(advice(tenant, { scope, userinfo: false })).toEqual([])
+    expect(advice(tenant, { scope })).toEqual([expect.stringMatching(/^vendor_advice: .*Graph.*userinfo\)$/)])
   })
 
   test('Google: consent for a refresh token; its missing scope is no matter', () => {

@@ -2,20 +2,20 @@
 import { beforeEach, expect } from 'vitest'
 import type { Behaviour } from './authorization-server.ts'
 import type { Overrides, World } from './coatcheck.ts'
-import { sharedWorld } from './shared-world.ts'
+import { type Server, sharedWorld } from './shared-world.ts'
 
 /**
  * The shared world of the tests around the call. Before each of them the authorization server behaves again as it did
  * when `overrides` was done with it; `events()` tells what was logged since. What coatcheck has learned (metadata, keys,
  * ended sessions) it keeps.
  */
-export function faultWorld(overrides: Overrides = {}): World {
+export function faultWorld(overrides: Overrides = {}, server?: Server): World {
   let first: Behaviour | undefined
   const shared = sharedWorld((parts) => {
     const changes = typeof overrides === 'function' ? overrides(parts) : overrides
     first = { ...parts.as.behaviour }
     return changes
-  })
+  }, server)
   let told = 0
 
   /** Waits until everything that was logged has arrived: workerd's log comes through a pipe, in order. */

@@ -43,9 +43,14 @@ export function closeAfterTest<T extends { close(): Promise<unknown> }>(thing: T
 
 /** Lets this process believe a certificate until the test is over. */
 export function trustUntilTheEnd(cert: string): void {
+  onTestFinished(trust(cert))
+}
+
+/** Lets this process believe a certificate; what it returns ends that. */
+export function trust(cert: string): () => Promise<void> {
   const before = getCACertificates('default')
   setDefaultCACertificates([...before, cert])
-  onTestFinished(() => setDefaultCACertificates(before))
+  return async () => setDefaultCACertificates(before)
 }
 
 /**

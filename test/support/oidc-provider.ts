@@ -18,6 +18,11 @@ export interface OidcProviderOptions {
   /** Features as oidc-provider has them, besides the usual ones. */
   readonly features?: Json
   readonly settings?: Json
+  /**
+   * Whom it gives refresh tokens: everybody, or as it comes, which is for offline_access when the request also asked for
+   * consent (OpenID Connect Core, section 11).
+   */
+  readonly refreshTokens?: 'everybody' | 'as it comes'
   /** What browsers see, and where that is in this test. */
   readonly publicUrl: string
   readonly coatcheckUrl: string
@@ -137,7 +142,7 @@ export async function startOidcProvider(options: OidcProviderOptions): Promise<O
         Session: day,
         Grant: day,
       },
-      issueRefreshToken: () => true,
+      ...(options.refreshTokens !== 'as it comes' && { issueRefreshToken: () => true }),
       interactions: { url: (_: unknown, { uid }: { uid: string }) => `/interaction/${uid}` },
       discovery: { mtls_endpoint_aliases: aliases() },
       // The network of this test: the application is where its address says, seen from outside.
