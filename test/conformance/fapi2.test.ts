@@ -141,7 +141,7 @@ describe('fapi2-security-profile-final-client-test-plan', () => {
       const { header, claims } = readJwt(honest)
       return jwt({ ...header, alg: 'RS256' }, claims, rs256(KeyObject.from(world.as.signingKey())))
     }
-    await rejects('id_token_algorithm')
+    await rejects('response_malformed')
   })
 
   test('fapi2-security-profile-final-client-test-invalid-expired-exp: rejects', async () => {
