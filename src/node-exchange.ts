@@ -14,19 +14,24 @@ export function markUpgrade(incoming: IncomingMessage): void {
 /** A request as Node's parser left it. */
 export function nodeExchange(source: HttpBindings): Exchange {
   const { method = 'GET', url = '/', headers, socket } = source.incoming
-  const length = headers['content-length']
   return {
     method,
     target: url,
     // A request that was destroyed has no socket any more, whatever its type says.
     peer: (socket as typeof socket | null)?.remoteAddress,
-    hasBody: (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined,
+    hasBody: hasBody(source.incoming),
     isUpgrade: headers.upgrade !== undefined && upgrades.has(source.incoming),
     headers,
     hasMore: (name) => timesSent(source.incoming, name) > 1,
     readBody: (patience) => bodyOf(source, patience),
     source,
   }
+}
+
+/** Whether a request has a body. */
+export function hasBody({ headers }: IncomingMessage): boolean {
+  const length = headers['content-length']
+  return (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined
 }
 
 /** What Node takes for that question. It would close the connection behind an answer to one that was not answered. */

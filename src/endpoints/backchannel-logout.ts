@@ -109,10 +109,9 @@ async function bounded(body: ReadableStream<Uint8Array> | null): Promise<string>
       text += decoder.decode(piece.value, { stream: true })
       if (text.length > longestBody) throw tooMuch
     }
-  } catch (error) {
-    void reader?.cancel().catch(() => {})
-    throw error
   } finally {
     clearTimeout(timer)
+    // Not cancelled: on Node that would be the end of the connection, and of the answer.
+    reader?.releaseLock()
   }
 }

@@ -143,4 +143,30 @@ describe('R530 R529 Whoever stops in the middle', () => {
     await expect.poll(() => connection.received()).toContain('data: 2')
     connection.close()
   })
+
+  // workerd looks after this itself.
+  testOn('node')('of a request that has its answer is cut off after a while', async () => {
+    const connection = openConnection(shared().url)
+    connection.send(`${head('POST /api/x', [...fromPage, 'Content-Length: 1000'])}begin`)
+    expect((await connection.answer())?.status).toBe(401)
+    expect(await connection.answer()).toBeUndefined()
+    connection.close()
+  })
+
+  testOn('node')('never, but sends and sends what was refused, is cut off too', async () => {
+    const connection = openConnection(shared().url)
+    connection.send(head('POST /api/x', [...fromPage, 'Transfer-Encoding: chunked']))
+    expect((await connection.answer())?.status).toBe(401)
+    const { socket } = connection
+    const chunk = Buffer.concat([Buffer.from('100000\r\n'), Buffer.alloc(1_048_576), Buffer.from('\r\n')])
+    let sent = 0
+    const more = () => {
+      while (!socket.destroyed && socket.write(chunk)) sent += chunk.length
+    }
+    socket.on('drain', more)
+    more()
+    await expect.poll(() => socket.destroyed, { timeout: 15_000, interval: 50 }).toBe(true)
+    // Much is taken, because most who send much mean well.
+    expect(sent).toBeGreaterThan(200_000_000)
+  })
 })
