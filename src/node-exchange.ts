@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { HttpBindings } from '@hono/node-server'
 import { CoatcheckError } from './errors.ts'
 import type { Exchange } from './platform.ts'
+import type { Reason } from './reasons.ts'
 
 const upgrades = new WeakSet<IncomingMessage>()
 
@@ -59,8 +60,9 @@ export function timesSent({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>, n
 function bodyOf({ incoming, outgoing }: HttpBindings, patience: number): Promise<Uint8Array<ArrayBuffer>> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
-    const gone = () => settle(() => reject(new CoatcheckError('bad_request', 'client_gone')))
-    const timer = setTimeout(gone, patience)
+    const fail = (reason: Reason) => settle(() => reject(new CoatcheckError('bad_request', reason)))
+    const gone = () => fail('client_gone')
+    const timer = setTimeout(() => fail('client_stalled'), patience)
     const settle = (then: () => void) => {
       clearTimeout(timer)
       incoming.off('data', onData).off('end', onEnd).off('close', gone)

@@ -93,6 +93,7 @@ async function logoutTokenOf(c: Context, { exchange }: Pick<Platform, 'exchange'
   return token
 }
 
+/** The reader is not cancelled: on Node that would be the end of the connection, and of the answer. */
 async function bounded(body: ReadableStream<Uint8Array> | null): Promise<string> {
   const decoder = new TextDecoder()
   const reader = body?.getReader()
@@ -111,7 +112,5 @@ async function bounded(body: ReadableStream<Uint8Array> | null): Promise<string>
     }
   } finally {
     clearTimeout(timer)
-    // Not cancelled: on Node that would be the end of the connection, and of the answer.
-    reader?.releaseLock()
   }
 }

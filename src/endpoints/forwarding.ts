@@ -89,7 +89,7 @@ export function createForwarding({
     const length = lengthToKeep(first)
     kept += length
     try {
-      const body = length > 0 ? await first.exchange.readBody(first.route.timeout) : undefined
+      const body = length > 0 ? await first.exchange.readBody(first.route.stallTimeout) : undefined
       const isRepeatable = !first.exchange.hasBody || body !== undefined
       const worth = { token: isRepeatable && isRenewable(first), nonce: isRepeatable }
       let call = first

@@ -42,6 +42,23 @@ describe('R530 R529 Whoever stops in the middle', () => {
     api.readsBody = true
   })
 
+  test('of a short request that is read before it is sent on is cut off as well, and not sooner', async () => {
+    const { url, browser, api, logged } = shared()
+    const page = browser()
+    await page.signIn()
+    const before = api.requests.length
+    const connection = openConnection(url)
+    const startedAt = performance.now()
+    connection.send(
+      `${head('POST /api/x', [...fromPage, `Cookie: ${page.cookieHeader()}`, 'Content-Length: 1000'])}hello`,
+    )
+    expect((await connection.answer())?.status).toBe(400)
+    expect(performance.now() - startedAt).toBeGreaterThan(stallTimeout - 100)
+    await expect.poll(() => logged('request.refused').at(-1)).toMatchObject({ reason: 'client_stalled' })
+    expect(api.requests.length).toBe(before)
+    connection.close()
+  })
+
   test('of its request and goes on before the time is over is served', async () => {
     const { url, api } = shared()
     api.answer = (_, response) => void response.end('done')
