@@ -126,8 +126,8 @@ export interface UpstreamCall {
    */
   receive(status: number, headers: HeaderRecord): HeaderList | undefined
   /**
-   * Told once, when an answer that had begun is over, whole or not, with the bytes of its body that came from the upstream;
-   * `undefined` where the runtime does not say.
+   * Told once, when an answer that had begun is over, whole or not, with the bytes of its body that came from the upstream,
+   * `undefined` where the runtime does not say; or when the browser left before there was one.
    */
   ended(bytes: number | undefined): void
   /** Told when an answer that had begun broke off. */

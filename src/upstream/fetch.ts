@@ -22,7 +22,7 @@ export function fetchTransport(
     if (exchange.hasBody && /^(GET|HEAD)$/.test(call.method)) throw new CoatcheckError('bad_request', 'body_unexpected')
     const aborted = new AbortController()
     const patience = patienceOf(call, aborted)
-    const onGone = () => aborted.abort(new CoatcheckError('upstream_unreachable', 'client_gone'))
+    const onGone = () => aborted.abort(new CoatcheckError('bad_request', 'client_gone'))
     source.signal?.addEventListener('abort', onGone, { once: true })
     try {
       const streamed = exchange.hasBody && !call.body
@@ -101,7 +101,7 @@ function limited(body: Body | null, limit: number, aborted: AbortController, pat
       patience.withBrowser()
       const { done, value } = await reader.read().catch((error) => {
         // Without this the runtime would end the body as if it were whole.
-        aborted.abort(new CoatcheckError('upstream_unreachable', 'client_gone'))
+        aborted.abort(new CoatcheckError('bad_request', 'client_gone'))
         throw error
       })
       patience.withUpstream()

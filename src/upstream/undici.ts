@@ -55,6 +55,7 @@ function send(
 ): void {
   // The browser may have gone while its token was being renewed: nobody waits for this call any more.
   if (outgoing.destroyed) {
+    call.ended(0)
     resolve(RESPONSE_ALREADY_SENT)
     return
   }
@@ -128,7 +129,9 @@ function send(
     const wasStreaming = state === 'streaming'
     over()
     controller?.abort(new Error('The browser went away'))
-    if (!wasStreaming) resolve(RESPONSE_ALREADY_SENT)
+    if (wasStreaming) return
+    call.ended(0)
+    resolve(RESPONSE_ALREADY_SENT)
   }
   /** Goes on without the rest of an answer that nobody is going to see. */
   function dropWithheld(): void {
