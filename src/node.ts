@@ -191,6 +191,8 @@ function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: 
       ...{ requestTimeout: 0, headersTimeout: 60_000 },
       // A request without a body is none that anybody waits for the end of.
       optimizeEmptyRequests: true,
+      // A browser that vanished without a word would keep its place on a silent event stream for as long as its session lasts.
+      ...{ keepAlive: true, keepAliveInitialDelay: 30_000 },
       shouldUpgradeCallback: isOurs,
     },
     handle,
