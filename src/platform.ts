@@ -133,7 +133,7 @@ export interface UpstreamCall {
   /** Told when an answer that had begun broke off. */
   broken(reason: 'upstream_reset' | 'upstream_stalled' | 'client_gone' | 'client_stalled'): void
   /**
-   * Asked about an answer of no announced length: `abort` is called when the session it belongs to ends. Returns what
+   * Asked about an answer that lasts: `abort` is called when the session it belongs to ends. Returns what
    * to call when the answer is complete.
    */
   readonly watch?: ((abort: () => void) => () => void) | undefined
