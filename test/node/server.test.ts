@@ -160,8 +160,13 @@ describe('serve()', () => {
     await world.browser().signIn()
     const metrics = (headers: Record<string, string>) =>
       exchange(new URL(`http://127.0.0.1:${admin.listen.port}/metrics`), 'GET', headers)
-    expect((await metrics({})).status).toBe(403)
-    expect((await metrics({ authorization: 'Bearer wrong-but-as-long' })).status).toBe(403)
+    for (const [authorization, challenge] of [
+      ['', 'Bearer'],
+      ['Bearer wrong-but-as-long', 'Bearer error="invalid_token"'],
+    ] as const) {
+      const refused = await metrics({ authorization })
+      expect([refused.status, refused.headers.get('www-authenticate')]).toEqual([401, challenge])
+    }
     const answer = await metrics({ authorization: `Bearer ${admin.token}` })
     expect(answer.status).toBe(200)
     expect(answer.text).toContain('coatcheck_events_total{event="login.completed",reason=""} 1')
