@@ -93,7 +93,6 @@ async function logoutTokenOf(c: Context, { exchange }: Pick<Platform, 'exchange'
   return token
 }
 
-/** The reader is not cancelled: on Node that would be the end of the connection, and of the answer. */
 async function bounded(body: ReadableStream<Uint8Array> | null): Promise<string> {
   const decoder = new TextDecoder()
   const reader = body?.getReader()
@@ -101,7 +100,11 @@ async function bounded(body: ReadableStream<Uint8Array> | null): Promise<string>
   let text = ''
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(tooMuch), bodyTime)
+    timer = setTimeout(() => {
+      reject(tooMuch)
+      // On Node this is the end of the connection: the answer goes first. What is only too long is not cancelled therefore.
+      setTimeout(() => void reader?.cancel().catch(() => {}))
+    }, bodyTime)
   })
   try {
     for (;;) {
