@@ -127,6 +127,9 @@ ${Object.entries(levels)
   .map(([name, level]) => `| \`${name}\` | ${level} |`)
   .join('\n')}
 
+Every call that goes up, or was about to, is one \`request.forwarded\`, however it ends. Its \`status\` is that of the answer, or 499 (nginx's
+word for it) when the browser left before there was one. On Workers a request may end with its browser, and nothing is left that could tell.
+
 ## Reasons
 
 | reason | what it means |

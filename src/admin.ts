@@ -37,7 +37,9 @@ export function createAdminServer({ token }: NonNullable<Config['admin']>, metri
   const app = new Hono()
   app.use(async (c, next) => {
     const [, given = ''] = /^bearer +(.*)$/i.exec(c.req.header('authorization') ?? '') ?? []
-    if (!isSame(given, token)) return problemResponse('forbidden')
+    // RFC 6750, section 3: without a token the challenge says no more than what is asked for.
+    const challenge = given === '' ? 'Bearer' : 'Bearer error="invalid_token"'
+    if (!isSame(given, token)) return problemResponse('invalid_token', { challenge })
     await next()
     return undefined
   })

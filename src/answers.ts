@@ -46,6 +46,10 @@ export function problem(code: ErrorCode, details: ErrorDetails = {}): PlainAnswe
     [errorHeader, code],
   ]
   headers.push(...Object.entries(ownAnswerHeaders), ...detailHeaders(details))
+  // RFC 6455, section 4.4; RFC 9110, section 15.5.22.
+  if (code === 'upgrade_required') {
+    headers.push(['sec-websocket-version', '13'], ['upgrade', 'websocket'], ['connection', 'close, upgrade'])
+  }
   const { detail, loginUrl, oauthError: error } = details
   return {
     status,

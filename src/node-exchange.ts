@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { HttpBindings } from '@hono/node-server'
 import { CoatcheckError } from './errors.ts'
 import type { Exchange } from './platform.ts'
+import type { Reason } from './reasons.ts'
 
 const upgrades = new WeakSet<IncomingMessage>()
 
@@ -14,19 +15,24 @@ export function markUpgrade(incoming: IncomingMessage): void {
 /** A request as Node's parser left it. */
 export function nodeExchange(source: HttpBindings): Exchange {
   const { method = 'GET', url = '/', headers, socket } = source.incoming
-  const length = headers['content-length']
   return {
     method,
     target: url,
     // A request that was destroyed has no socket any more, whatever its type says.
     peer: (socket as typeof socket | null)?.remoteAddress,
-    hasBody: (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined,
+    hasBody: hasBody(source.incoming),
     isUpgrade: headers.upgrade !== undefined && upgrades.has(source.incoming),
     headers,
     hasMore: (name) => timesSent(source.incoming, name) > 1,
     readBody: (patience) => bodyOf(source, patience),
     source,
   }
+}
+
+/** Whether a request has a body. */
+export function hasBody({ headers }: IncomingMessage): boolean {
+  const length = headers['content-length']
+  return (length !== undefined && length !== '0') || headers['transfer-encoding'] !== undefined
 }
 
 /** What Node takes for that question. It would close the connection behind an answer to one that was not answered. */
@@ -54,8 +60,9 @@ export function timesSent({ rawHeaders }: Pick<IncomingMessage, 'rawHeaders'>, n
 function bodyOf({ incoming, outgoing }: HttpBindings, patience: number): Promise<Uint8Array<ArrayBuffer>> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
-    const gone = () => settle(() => reject(new CoatcheckError('bad_request', 'client_gone')))
-    const timer = setTimeout(gone, patience)
+    const fail = (reason: Reason) => settle(() => reject(new CoatcheckError('bad_request', reason)))
+    const gone = () => fail('client_gone')
+    const timer = setTimeout(() => fail('client_stalled'), patience)
     const settle = (then: () => void) => {
       clearTimeout(timer)
       incoming.off('data', onData).off('end', onEnd).off('close', gone)

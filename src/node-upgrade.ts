@@ -49,6 +49,11 @@ export function takeUpgrades(
       outgoing.detachSocket(socket)
       linger(socket)
     })
+    // Nobody reads here until it is a WebSocket, and whoever leaves before that would not be noticed.
+    socket.once('end', () => {
+      if (!outgoing.destroyed && !outgoing.writableEnded) socket.destroy()
+    })
+    socket.read(0)
     markUpgrade(incoming)
     listener(incoming, outgoing)
   }

@@ -12,7 +12,8 @@ import { unsafe } from './config-file.ts'
 import { ConfigError, readConfig } from './config-reader.ts'
 import { isOwnPath } from './config-values.ts'
 import type { ErrorCode } from './errors.ts'
-import { answerExpectation, nodeExchange, timesSent } from './node-exchange.ts'
+import { answerExpectation, hasBody, nodeExchange, timesSent } from './node-exchange.ts'
+import { lingerBehind } from './node-linger.ts'
 import { type NodePlatform, nodePlatform } from './node-platform.ts'
 import { type AnsweringSocket, isWebSocketHandshake, takeUpgrades, type Upgrades } from './node-upgrade.ts'
 import { isLogged, type Log, type LogEvent } from './observability.ts'
@@ -154,6 +155,8 @@ function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: 
     return { ...answer, headers: [...headers, ...always] }
   }
   const listener = getRequestListener(answering(app), {
+    // It would give a browser half a second to end its request, and the answer would be lost on whoever takes longer.
+    autoCleanupIncoming: false,
     // Only what Hono cannot even make a request of ends here.
     errorHandler: () => {
       const { status, headers, body } = refused('target_malformed')
@@ -163,14 +166,18 @@ function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: 
   const handle = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     // Node loses what comes in one packet behind a request to upgrade, and takes the next packet for a new request.
     if (asksToUpgrade(incoming)) outgoing.shouldKeepAlive = false
+    // What follows the last request of a connection is none.
+    if (incoming.socket.writableEnded) return
     const reason = refusalOf(incoming)
     if (reason === undefined) {
       const exchange = nodeExchange({ incoming, outgoing })
+      if (exchange.hasBody) lingerBehind(incoming, outgoing)
       // What there is most of, calls without a body, never becomes a web Request: that alone would cost a fifth.
       const answer = mounted === undefined && !exchange.hasBody ? coatcheck.forward(exchange) : undefined
       if (!answer) return void listener(incoming, outgoing)
       return void write(answer, outgoing).catch(() => outgoing.destroy())
     }
+    if (hasBody(incoming)) lingerBehind(incoming, outgoing)
     const { status, headers, body } = refused(reason)
     outgoing.writeHead(status, headers.flat())
     outgoing.end(body)
@@ -184,6 +191,8 @@ function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: 
       ...{ requestTimeout: 0, headersTimeout: 60_000 },
       // A request without a body is none that anybody waits for the end of.
       optimizeEmptyRequests: true,
+      // A browser that vanished without a word would keep its place on a silent event stream for as long as its session lasts.
+      ...{ keepAlive: true, keepAliveInitialDelay: 30_000 },
       shouldUpgradeCallback: isOurs,
     },
     handle,

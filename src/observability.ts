@@ -32,8 +32,9 @@ export type LogEvent =
   | { event: 'upstream.failed'; route: string; code: ErrorCode; reason: Reason }
   | { event: 'upstream.token_refused'; route: string; reason: Reason }
   /**
-   * One for each call that went up: when its answer is over, or was refused. `milliseconds` is all of it, `upstreamMilliseconds`
-   * the wait for the head of the answer, `tokenMilliseconds` the wait for a token; bytes are those of the bodies.
+   * One for each call that went up, or was about to: when its answer is over, or was refused, or (`status` 499) when the browser
+   * left before there was one. `milliseconds` is all of it, `upstreamMilliseconds` the wait for the head of the answer,
+   * `tokenMilliseconds` the wait for a token; bytes are those of the bodies.
    */
   | {
       event: 'request.forwarded'

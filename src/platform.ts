@@ -126,14 +126,14 @@ export interface UpstreamCall {
    */
   receive(status: number, headers: HeaderRecord): HeaderList | undefined
   /**
-   * Told once, when an answer that had begun is over, whole or not, with the bytes of its body that came from the upstream;
-   * `undefined` where the runtime does not say.
+   * Told once, when an answer that had begun is over, whole or not, with the bytes of its body that came from the upstream,
+   * `undefined` where the runtime does not say; or when the browser left before there was one.
    */
   ended(bytes: number | undefined): void
   /** Told when an answer that had begun broke off. */
   broken(reason: 'upstream_reset' | 'upstream_stalled' | 'client_gone' | 'client_stalled'): void
   /**
-   * Asked about an answer of no announced length: `abort` is called when the session it belongs to ends. Returns what
+   * Asked about an answer that lasts: `abort` is called when the session it belongs to ends. Returns what
    * to call when the answer is complete.
    */
   readonly watch?: ((abort: () => void) => () => void) | undefined

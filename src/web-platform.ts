@@ -42,13 +42,42 @@ export function webExchange(c: Context, peer?: string): Exchange {
     isUpgrade: raw.method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket',
     headers: headers satisfies HeaderRecord,
     hasMore: () => false,
-    readBody: () =>
-      raw.arrayBuffer().then(
-        (body) => new Uint8Array(body),
-        (error) => {
-          throw new CoatcheckError('bad_request', 'client_gone', {}, error)
-        },
-      ),
+    readBody: (patience) => bodyOf(raw, patience),
     source: raw,
   }
+}
+
+/** All of a body that is known to be short. */
+async function bodyOf({ body }: Request, patience: number): Promise<Uint8Array<ArrayBuffer>> {
+  const reader = body?.getReader()
+  const pieces: Uint8Array<ArrayBuffer>[] = []
+  let timer: ReturnType<typeof setTimeout> | undefined
+  try {
+    for (;;) {
+      const silence = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => reject(new CoatcheckError('bad_request', 'client_stalled')), patience)
+      })
+      const piece = await Promise.race([reader?.read(), silence])
+      clearTimeout(timer)
+      if (piece === undefined || piece.done) return joined(pieces)
+      pieces.push(piece.value)
+    }
+  } catch (error) {
+    if (error instanceof CoatcheckError) throw error
+    throw new CoatcheckError('bad_request', 'client_gone', {}, error)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function joined(pieces: readonly Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
+  const [only, ...more] = pieces
+  if (only && more.length === 0) return only
+  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    whole.set(piece, at)
+    at += piece.length
+  }
+  return whole
 }

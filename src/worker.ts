@@ -59,7 +59,7 @@ function workerPlatform(config: Config, env: WorkerBindings): Platform {
       fetcherOf(certificate?.binding, env)(new Request(url, init as RequestInit)),
     transport: fetchTransport(
       (request, { tls }) => fetchThrough(tls?.binding, env)(request),
-      (body, length) => body.pipeThrough(new FixedLengthStream(length)),
+      (length) => new FixedLengthStream(length),
     ),
     upgrade: fetchUpgrade({
       fetch: (request, { tls }) => fetchThrough(tls?.binding, env)(request),

@@ -57,7 +57,7 @@ describe('the source', () => {
     ['@hono/node-server', /^(node|node-exchange|node-platform|admin|upstream\/(undici|websocket))\.ts$/],
     [
       'node:',
-      /^(node|node-platform|node-exchange|node-upgrade|cli|config-file|admin|doctor\/(certificate|upstream-request)|upstream\/(undici|websocket|upload|tls|http2(-connection)?)|stores\/sqlite(-file)?)\.ts$/,
+      /^(node|node-platform|node-exchange|node-linger|node-upgrade|cli|config-file|admin|doctor\/(certificate|upstream-request)|upstream\/(undici|websocket|upload|tls|http2(-connection)?)|stores\/sqlite(-file)?)\.ts$/,
     ],
     ['cloudflare:', /^(worker|stores\/durable-object)\.ts$/],
   ])('names %s only where it belongs', (vendor, where) => {

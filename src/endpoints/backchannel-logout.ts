@@ -100,7 +100,11 @@ async function bounded(body: ReadableStream<Uint8Array> | null): Promise<string>
   let text = ''
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(tooMuch), bodyTime)
+    timer = setTimeout(() => {
+      reject(tooMuch)
+      // On Node this is the end of the connection: the answer goes first. What is only too long is not cancelled therefore.
+      setTimeout(() => void reader?.cancel().catch(() => {}))
+    }, bodyTime)
   })
   try {
     for (;;) {
@@ -109,9 +113,6 @@ async function bounded(body: ReadableStream<Uint8Array> | null): Promise<string>
       text += decoder.decode(piece.value, { stream: true })
       if (text.length > longestBody) throw tooMuch
     }
-  } catch (error) {
-    void reader?.cancel().catch(() => {})
-    throw error
   } finally {
     clearTimeout(timer)
   }

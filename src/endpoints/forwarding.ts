@@ -56,6 +56,10 @@ const repeatableBodyWithProof = 1_048_576
 /** What all bodies that are kept may take together; beyond this they are streamed, and sent once. Bytes. */
 const mostKept = 67_108_864
 
+/** What is told as the status of a call whose browser left before it was answered, as nginx does. */
+const clientLeft = 499
+const unexpected = { code: 'internal_error', reason: 'unexpected' } as const
+
 /** What may be wrong with the credential of a try, such that another try may be accepted. */
 type Refused = 'token' | 'nonce'
 
@@ -89,7 +93,7 @@ export function createForwarding({
     const length = lengthToKeep(first)
     kept += length
     try {
-      const body = length > 0 ? await first.exchange.readBody(first.route.timeout) : undefined
+      const body = length > 0 ? await first.exchange.readBody(first.route.stallTimeout) : undefined
       const isRepeatable = !first.exchange.hasBody || body !== undefined
       const worth = { token: isRepeatable && isRenewable(first), nonce: isRepeatable }
       let call = first
@@ -101,7 +105,8 @@ export function createForwarding({
         if (outcome === 'token') call = await renewed(call)
       }
     } catch (error) {
-      const { status } = errorCodes[error instanceof CoatcheckError ? error.code : 'internal_error']
+      const { code, reason } = error instanceof CoatcheckError ? error : unexpected
+      const status = reason === 'client_gone' ? clientLeft : errorCodes[code].status
       tell(first, status, platform.now() - first.startedAt - first.waited, 0)
       throw error
     } finally {
@@ -235,7 +240,7 @@ export function createForwarding({
           location: rewritten,
         })
       },
-      ended: (bytes) => tell(call, answered, waited, bytes),
+      ended: (bytes) => tell(call, answered || clientLeft, answered ? waited : platform.now() - sentAt, bytes),
       broken(reason) {
         if (reason === 'client_gone') platform.log({ event: 'client.gone', route: route.path })
         else if (reason === 'client_stalled') platform.log({ event: 'client.stalled', route: route.path })

@@ -3,18 +3,20 @@ import { CoatcheckError } from '../errors.ts'
 import type { Destination, HeaderList, HeaderRecord, Transport, UpstreamCall } from '../platform.ts'
 
 type Body = ReadableStream<Uint8Array>
+/** A stream of bytes that passes them on as they come. */
+type Passage = TransformStream<Uint8Array, Uint8Array>
 
 /** Bytes of a request body that are read at once. */
 const pieceSize = 65_536
 
 /**
  * @param fetch the runtime's own, or a stand-in.
- * @param announced gives a body the length that the browser announced, where the runtime has a way to; without it the
- * upstream gets the body in chunks.
+ * @param announced makes what a body passes through to have the length that was announced, where the runtime has a way to;
+ * without it the upstream gets the body in chunks.
  */
 export function fetchTransport(
   fetch: (request: Request, destination: Destination) => Promise<Response>,
-  announced: (body: Body, length: number) => Body = (body) => body,
+  announced?: (length: number) => Passage,
 ): Transport {
   return async (call, exchange) => {
     const source = exchange.source as Request
@@ -22,20 +24,20 @@ export function fetchTransport(
     if (exchange.hasBody && /^(GET|HEAD)$/.test(call.method)) throw new CoatcheckError('bad_request', 'body_unexpected')
     const aborted = new AbortController()
     const patience = patienceOf(call, aborted)
-    const onGone = () => aborted.abort(new CoatcheckError('upstream_unreachable', 'client_gone'))
+    const onGone = () => aborted.abort(new CoatcheckError('bad_request', 'client_gone'))
     source.signal?.addEventListener('abort', onGone, { once: true })
     try {
       const streamed = exchange.hasBody && !call.body
       const body = streamed ? limited(source.body, call.bodyLimit, aborted, patience) : null
       const length = exchange.headers['content-length']
-      const sized = body && length !== undefined ? announced(body, Number(length)) : body
+      const sized = announced && body && length !== undefined ? body.pipeThrough(announced(Number(length))) : body
       const answer = await fetch(requestFor(call, call.body ?? sized, aborted), call.destination)
       const out = call.receive(answer.status, recordOf(answer.headers))
       if (out === undefined) {
         void answer.body?.cancel().catch(() => {})
         return undefined
       }
-      return responseOf(answer, out, call)
+      return responseOf(answer, out, call, announced)
     } catch (error) {
       const cause = aborted.signal.aborted ? aborted.signal.reason : error
       if (cause instanceof CoatcheckError) throw cause
@@ -101,7 +103,7 @@ function limited(body: Body | null, limit: number, aborted: AbortController, pat
       patience.withBrowser()
       const { done, value } = await reader.read().catch((error) => {
         // Without this the runtime would end the body as if it were whole.
-        aborted.abort(new CoatcheckError('upstream_unreachable', 'client_gone'))
+        aborted.abort(new CoatcheckError('bad_request', 'client_gone'))
         throw error
       })
       patience.withUpstream()
@@ -139,17 +141,32 @@ function recordOf(headers: Headers): HeaderRecord {
   return record
 }
 
-function responseOf(answer: Response, out: HeaderList, { watch, ended }: UpstreamCall): Response {
+function responseOf(
+  answer: Response,
+  out: HeaderList,
+  { watch, ended }: UpstreamCall,
+  announced: (length: number) => Passage = () => new TransformStream(),
+): Response {
   const headers = new Headers()
   for (let at = 0; at < out.length; at += 2) headers.append(out[at] ?? '', out[at + 1] ?? '')
   const length = answer.headers.get('content-length')
-  const isWatched = watch && answer.body && length === null
-  // A body that is not looked into costs nothing; how it ends is not told then.
-  if (!isWatched) ended(answer.body === null ? 0 : length === null ? undefined : Number(length))
-  const body = isWatched && answer.body ? watched(answer.body, watch, ended) : answer.body
+  const isLookedInto = watch && answer.body && length === null
+  // A body that is not looked into costs little; how it ends is not told then.
+  if (!isLookedInto) ended(answer.body === null ? 0 : length === null ? undefined : Number(length))
+  let body: Body | null = answer.body
+  if (body && watch)
+    body = length === null ? watched(body, watch, ended) : passedOn(body, watch, announced(Number(length)))
   // Workers would pack a body again that says it is packed.
   const init: ResponseInit & { encodeBody: 'manual' } = { status: answer.status, headers, encodeBody: 'manual' }
   return new Response(body, init)
+}
+
+/** A body of announced length, moved by the runtime, that breaks off when its session ends. */
+function passedOn(body: Body, watch: NonNullable<UpstreamCall['watch']>, { readable, writable }: Passage): Body {
+  const over = new AbortController()
+  const unwatch = watch(() => over.abort(new Error('The session is over')))
+  body.pipeTo(writable, { signal: over.signal }).then(unwatch, unwatch)
+  return readable
 }
 
 /** A stream that breaks off when its session ends, also while nothing comes from the upstream. */

@@ -6,6 +6,7 @@ import type { Dispatcher } from 'undici'
 import { CoatcheckError } from '../errors.ts'
 import type { Exchange, Transport, UpstreamCall } from '../platform.ts'
 import type { OutboundHandler } from './http2.ts'
+import { watchIfItLasts } from './lasting.ts'
 import { type Lane, upstreamPools } from './undici-pools.ts'
 import { type Upload, uploadOf } from './upload.ts'
 
@@ -55,6 +56,7 @@ function send(
 ): void {
   // The browser may have gone while its token was being renewed: nobody waits for this call any more.
   if (outgoing.destroyed) {
+    call.ended(0)
     resolve(RESPONSE_ALREADY_SENT)
     return
   }
@@ -113,9 +115,9 @@ function send(
     lane.leave(start)
   }
   /** Cutting the connection is the only honest way to say that the rest is missing. */
-  function cut(reason: Parameters<UpstreamCall['broken']>[0]): void {
+  function cut(reason?: Parameters<UpstreamCall['broken']>[0]): void {
     over()
-    call.broken(reason)
+    if (reason) call.broken(reason)
     controller?.abort(new Error('Broken off'))
     outgoing.destroy()
   }
@@ -128,7 +130,9 @@ function send(
     const wasStreaming = state === 'streaming'
     over()
     controller?.abort(new Error('The browser went away'))
-    if (!wasStreaming) resolve(RESPONSE_ALREADY_SENT)
+    if (wasStreaming) return
+    call.ended(0)
+    resolve(RESPONSE_ALREADY_SENT)
   }
   /** Goes on without the rest of an answer that nobody is going to see. */
   function dropWithheld(): void {
@@ -169,13 +173,15 @@ function send(
       }
       state = 'streaming'
       outgoing.writeHead(status, out)
-      if (headers['content-length'] !== undefined) wholeLength = Number(headers['content-length'])
-      else {
+      if (headers['content-length'] !== undefined) {
+        wholeLength = Number(headers['content-length'])
+        if (wholeLength > smallBody) unwatch = watchBody(call, cut)
+      } else {
         // What has no end may be silent for ever.
         clearTimeout(timer)
         // The first byte may be long in coming. If it did not come with the head, the head goes alone.
         process.nextTick(() => state === 'streaming' && outgoing.flushHeaders())
-        unwatch = call.watch?.(() => outgoing.destroy())
+        unwatch = call.watch?.(() => cut())
       }
       resolve(RESPONSE_ALREADY_SENT)
     },
@@ -191,7 +197,11 @@ function send(
         outgoing.end(chunk.toString('latin1'), 'latin1')
         return
       }
-      if (wholeLength !== -1) timeBody()
+      if (wholeLength !== -1) {
+        // One that does not come in one piece may be long in coming.
+        unwatch ??= watchBody(call, cut)
+        timeBody()
+      }
       const isMany = ++pieces % mostPieces === 0
       if ((isMany ? outgoing.write(chunk, onDrain) : outgoing.write(chunk)) && !isMany) return
       controller?.pause()
@@ -242,6 +252,11 @@ function send(
   hasLeft = true
   over()
   reject(new CoatcheckError('upstream_unreachable', 'upstream_queue_full', { retryAfter: 1 }))
+}
+
+/** A body of announced length ends with its session as well, if it lasts. */
+function watchBody({ watch }: UpstreamCall, cut: () => void): (() => void) | undefined {
+  return watch && watchIfItLasts(() => watch(() => cut()))
 }
 
 /** An idle connection that the upstream closed just when it was used again: the request was never looked at. */

@@ -4,9 +4,6 @@ import { Readable } from 'node:stream'
 import { CoatcheckError } from '../errors.ts'
 import { answerExpectation } from '../node-exchange.ts'
 
-/** How long a browser may go on sending what nobody wants any more, once it has its answer. Milliseconds. */
-const lingerTime = 30_000
-
 export interface UploadOptions {
   /** Bytes. One more than this ends it with `body_too_large`. */
   readonly limit: number
@@ -48,7 +45,8 @@ export function uploadOf(incoming: IncomingMessage, outgoing: ServerResponse, op
       clearTimeout(timer)
       wantsMore = false
       incoming.off('data', onData).off('end', onEnd)
-      if (hasBegun && !incoming.complete) drain(incoming, outgoing)
+      // Who writes before it reads would else never come to the answer. How long that may take: `node-linger.ts`.
+      if (hasBegun) incoming.resume()
       done(error)
     },
   })
@@ -77,18 +75,4 @@ export function uploadOf(incoming: IncomingMessage, outgoing: ServerResponse, op
     else timer?.refresh()
   }
   return { body, awaitsBrowser: () => wantsMore }
-}
-
-/**
- * Takes what still comes, so that the answer is not lost over unread bytes and the connection can be used again; not for
- * ever, once the answer is out.
- */
-function drain(incoming: IncomingMessage, outgoing: ServerResponse): void {
-  const hurry = setTimeout(() => {
-    if (outgoing.writableFinished || outgoing.destroyed) incoming.destroy()
-    else hurry.refresh()
-  }, lingerTime)
-  hurry.unref()
-  const done = () => clearTimeout(hurry)
-  incoming.once('end', done).once('close', done).resume()
 }

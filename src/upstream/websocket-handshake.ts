@@ -6,17 +6,19 @@ const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 
 /**
  * The subprotocols that a handshake offers.
- * @throws CoatcheckError `bad_request` for what is no handshake of version 13
+ * @throws CoatcheckError `bad_request` for what is no handshake, `upgrade_required` for one of another version
  */
 export function offeredProtocols(headers: HeaderRecord): readonly string[] {
   const offer = headerText(headers, 'sec-websocket-protocol')
   const protocols = offer === undefined ? [] : offer.split(/[ \t]*,[ \t]*/)
+  const version = headerText(headers, 'sec-websocket-version')
   const isProper =
-    headers['sec-websocket-version'] === '13' &&
+    version !== undefined &&
     /^[+/0-9A-Za-z]{22}==$/.test(headerText(headers, 'sec-websocket-key') ?? '') &&
     protocols.every((protocol) => token.test(protocol)) &&
     new Set(protocols).size === protocols.length
   if (!isProper) throw new CoatcheckError('bad_request', 'handshake_malformed')
+  if (version !== '13') throw new CoatcheckError('upgrade_required', 'handshake_malformed')
   return protocols
 }
 

@@ -29,7 +29,10 @@ export function webSocketUpgrade(): WebSocketUpgrade {
       if (websocket === undefined) throw new CoatcheckError('internal_error', 'unexpected')
       const dialled = await dial(call, websocket, outgoing)
       // The browser went away.
-      if (dialled === undefined) return RESPONSE_ALREADY_SENT
+      if (dialled === undefined) {
+        call.ended(0)
+        return RESPONSE_ALREADY_SENT
+      }
       const { upstream, status, headers } = dialled
       const out = call.receive(status, headers)
       if (upstream) {

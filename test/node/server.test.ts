@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { Hono } from 'hono'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -5,6 +6,7 @@ import { serve } from '../../src/node.ts'
 import { exchange } from '../support/browser.ts'
 import { startWorld } from '../support/coatcheck.ts'
 import { freePort } from '../support/http-server.ts'
+import { fromPage, head, openConnection } from '../support/raw.ts'
 
 /** Sends bytes and returns everything that comes back until the server closes. */
 function raw(url: string, bytes: string): Promise<string> {
@@ -17,6 +19,9 @@ function raw(url: string, bytes: string): Promise<string> {
     socket.on('close', () => resolve(received))
   })
 }
+
+/** A port as Linux has it in its tables. */
+const hexadecimal = (port: string | number | undefined) => Number(port).toString(16).toUpperCase().padStart(4, '0')
 
 describe('serve()', () => {
   test.each([
@@ -118,6 +123,22 @@ describe('serve()', () => {
     expect(received).toMatch(/^HTTP\/1\.1 200 .*done/s)
   })
 
+  test('asks silent connections whether there is still somebody', async () => {
+    const world = await startWorld()
+    world.api.answer = (_, response) => response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
+    const connection = openConnection(world.url)
+    connection.send(head('GET /api/open/x', fromPage))
+    await expect.poll(() => connection.received()).toContain('event-stream')
+    // What the system has of it: `02` is the timer of a connection that is kept alive, which goes off after so many hundredths of a second.
+    const here = new RegExp(
+      `:${hexadecimal(new URL(world.url).port)} \\S+:${hexadecimal(connection.socket.localPort)} 01 \\S+ 02:(\\S+)`,
+    )
+    const timer = () => Number.parseInt(here.exec(readFileSync('/proc/net/tcp', 'latin1'))?.[1] ?? '', 16)
+    await expect.poll(timer).toBeGreaterThan(2_000)
+    expect(timer()).toBeLessThanOrEqual(3_000)
+    connection.close()
+  })
+
   test('mounts coatcheck in an application of one’s own', async () => {
     const world = await startWorld()
     const port = await freePort()
@@ -139,8 +160,13 @@ describe('serve()', () => {
     await world.browser().signIn()
     const metrics = (headers: Record<string, string>) =>
       exchange(new URL(`http://127.0.0.1:${admin.listen.port}/metrics`), 'GET', headers)
-    expect((await metrics({})).status).toBe(403)
-    expect((await metrics({ authorization: 'Bearer wrong-but-as-long' })).status).toBe(403)
+    for (const [authorization, challenge] of [
+      ['', 'Bearer'],
+      ['Bearer wrong-but-as-long', 'Bearer error="invalid_token"'],
+    ] as const) {
+      const refused = await metrics({ authorization })
+      expect([refused.status, refused.headers.get('www-authenticate')]).toEqual([401, challenge])
+    }
     const answer = await metrics({ authorization: `Bearer ${admin.token}` })
     expect(answer.status).toBe(200)
     expect(answer.text).toContain('coatcheck_events_total{event="login.completed",reason=""} 1')

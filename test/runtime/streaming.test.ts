@@ -69,6 +69,52 @@ describe('a streamed answer', () => {
     await expect.poll(() => world.logged('stream.ended')).toMatchObject([{ route: '/api' }])
   })
 
+  test.each([
+    ['little, in pieces', 1_000, 100],
+    ['much', 1_000_000, 1_000],
+    ['much, of which nothing comes', 1_000_000, 0],
+  ])('of announced length (%s) ends with its session as well, if it lasts', async (_, length, part) => {
+    const world = await startWorld()
+    const browser = world.browser()
+    await browser.signIn()
+    let gone = false
+    world.api.answer = (_, response) => {
+      response
+        .on('close', () => (gone = true))
+        .writeHead(200, { 'content-length': length })
+        .flushHeaders()
+      if (part > 0) response.write('x'.repeat(part))
+    }
+    const { request, response } = open(world, '/api/report', browser.cookieHeader())
+    let ended = false
+    const end = () => (ended = true)
+    response.then((answer) => answer.on('error', end).resume()).catch(end)
+    request.end()
+    await expect.poll(() => world.api.requests.length).toBe(1)
+    await browser.fetch('/auth/logout', { method: 'POST' })
+    await expect.poll(() => [ended, gone]).toEqual([true, true])
+    await expect.poll(() => world.logged('stream.ended')).toMatchObject([{ route: '/api' }])
+    expect(world.logged('client.gone')).toEqual([])
+  })
+
+  test('of announced length arrives whole, and with its length, when the session goes on', async () => {
+    const world = await startWorld()
+    const browser = world.browser()
+    await browser.signIn()
+    world.api.answer = (_, response) => {
+      let left = 5
+      response.writeHead(200, { 'content-length': 50_000 })
+      const beat = setInterval(() => {
+        response.write('x'.repeat(10_000))
+        if (--left === 0) clearInterval(beat)
+      }, 500)
+    }
+    const answer = await browser.fetch('/api/report')
+    expect(answer.bytes.length).toBe(50_000)
+    expect(answer.headers.get('content-length')).toBe('50000')
+    expect(world.logged('stream.ended')).toEqual([])
+  })
+
   test('that breaks off at the upstream breaks off at the browser, and is not mistaken for a whole one', async () => {
     const world = await startWorld()
     world.api.answer = (_, response) => {

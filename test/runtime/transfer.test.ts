@@ -1,7 +1,9 @@
+import { connect } from 'node:net'
 import { beforeEach, describe, expect, test } from 'vitest'
-import { runtime, testOn } from '../support/coatcheck.ts'
+import { describeOn, runtime, testOn } from '../support/coatcheck.ts'
 import { converse, fromPage, head, openConnection, type RawConnection } from '../support/raw.ts'
 import { sharedWorld } from '../support/shared-world.ts'
+import { passed } from '../support/time.ts'
 
 const content = Buffer.from(Array.from({ length: 1_000 }, (_, index) => index % 251))
 const close = [...fromPage, 'Connection: close']
@@ -233,4 +235,82 @@ describe('An upstream that answers before it has seen the whole request', () => 
       return connection.close()
     },
   )
+})
+
+// On Workers the runtime looks after this.
+describeOn('node')('A browser that has its answer and is not done with its request', () => {
+  const shared = sharedWorld(({ config }) => ({
+    routes: [
+      ...(config.routes ?? []).map((route) => ({ ...route, bodyLimit: '50MB' })),
+      { path: '/small', upstream: config.routes?.[0]?.upstream ?? '', token: 'none' as const, bodyLimit: '1KB' },
+    ],
+  }))
+  const piece = Buffer.alloc(200_000)
+  const pieces = 14
+
+  /** Sends a body for a second. */
+  async function sendPieces(send: (bytes: string | Buffer) => void, [line = '', ...more]: string[], framing: string) {
+    const isChunked = framing.startsWith('Transfer')
+    send(head(line, [...fromPage, ...more, framing]))
+    for (let sent = 0; sent < pieces; sent++) {
+      if (isChunked) send(`${piece.length.toString(16)}\r\n`)
+      send(piece)
+      if (isChunked) send('\r\n')
+      await passed(50)
+    }
+    if (isChunked) send('0\r\n\r\n')
+  }
+
+  describe.each([`Content-Length: ${pieces * piece.length}`, 'Transfer-Encoding: chunked'])('(%s)', (framing) => {
+    test.each([
+      ['an early answer of the upstream', '/api/open/x', 409],
+      ['that it is too large', '/small/x', 413],
+      ['that nobody is signed in', '/api/x', 401],
+      ['that there is nothing', '/auth/nothing', 404],
+      ['that its request is malformed', '/api/open/%2e%2e/x', 400],
+    ])('hears %s, and may go on with the connection', async (_, path, status) => {
+      const { api } = shared()
+      api.readsBody = false
+      api.answer = (_, response) => void response.writeHead(409, { 'content-length': 2 }).end('no')
+      const connection = openConnection(shared().url)
+      await sendPieces(connection.send, [`POST ${path}`], framing)
+      expect((await connection.answer())?.status).toBe(status)
+      connection.send(head('GET /healthz', fromPage))
+      expect((await connection.answer())?.status).toBe(200)
+      connection.close()
+    })
+
+    test.each([
+      ['an early answer of the upstream', '/api/open/x', 409],
+      ['that it is too large', '/small/x', 413],
+      ['that nobody is signed in', '/api/x', 401],
+    ])('hears %s on a connection that ends with it', async (_, path, status) => {
+      const { api, url } = shared()
+      api.readsBody = false
+      api.answer = (_, response) => void response.writeHead(409, { 'content-length': 2 }).end('no')
+      const socket = connect({ host: '127.0.0.1', port: Number(new URL(url).port), allowHalfOpen: true })
+      const failed = new Promise<never>((_, reject) => socket.once('error', reject))
+      const answered = async () => {
+        await sendPieces((bytes) => socket.write(bytes), [`POST ${path}`, 'Connection: close'], framing)
+        socket.write(head('GET /api/open/next', fromPage))
+        return (await socket.setEncoding('latin1').toArray()).join('')
+      }
+      const text = await Promise.race([answered(), failed])
+      expect(text).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+      expect(text.match(/HTTP\/1.1/g)).toHaveLength(1)
+      expect(api.requests.map(({ target }) => target)).not.toContain('/open/next')
+      socket.destroy()
+    })
+  })
+
+  test('may leave, and that is no malformed request', async () => {
+    const { url, logged } = shared()
+    const connection = openConnection(url)
+    connection.send(`${head('POST /api/x', [...fromPage, 'Content-Length: 1000'])}begin`)
+    expect((await connection.answer())?.status).toBe(401)
+    const before = logged('request.refused').length
+    connection.socket.end()
+    expect(await connection.answer()).toBeUndefined()
+    expect(logged('request.refused').length).toBe(before)
+  })
 })

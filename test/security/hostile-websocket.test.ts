@@ -23,7 +23,6 @@ describe('R528 A browser that', () => {
     ['no key', [0, 1, 2]],
     ['a key of the wrong length', [0, 1, 2], 'Sec-WebSocket-Key: dGhl'],
     ['two keys', [0, 1, 2, 3], 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='],
-    ['another version', [0, 1, 3], 'Sec-WebSocket-Version: 8'],
     ['no version', [0, 1, 3]],
     ['an empty subprotocol', [0, 1, 2, 3], 'Sec-WebSocket-Protocol: a,,b'],
     ['a subprotocol twice', [0, 1, 2, 3], 'Sec-WebSocket-Protocol: a, a'],
@@ -36,6 +35,24 @@ describe('R528 A browser that', () => {
     connection.send(head('GET /api/x', [...proper, `Origin: ${world.publicUrl}`, ...more]))
     const answer = await connection.answer()
     expect(answer?.status).toBe(400)
+    expect(api.handshakes).toEqual([])
+    connection.close()
+  })
+
+  test.each(['8', '14', '13, 8', 'x'])('asks for version %s hears which one there is', async (version) => {
+    const world = await startLive()
+    const api = takeWebSockets(world.api)
+    const connection = openConnection(world.url)
+    const lines = handshakeLines.filter((line) => !line.startsWith('Sec-WebSocket-Version'))
+    connection.send(head('GET /api/x', [...lines, `Origin: ${world.publicUrl}`, `Sec-WebSocket-Version: ${version}`]))
+    const answer = await connection.answer()
+    expect([answer?.status, answer?.headers.get('coatcheck-error')]).toEqual([426, 'upgrade_required'])
+    expect(answer?.headers.get('sec-websocket-version')).toBe('13')
+    // workerd keeps these two to itself.
+    if (runtime === 'node') {
+      expect(answer?.headers.get('upgrade')).toBe('websocket')
+      expect(answer?.headers.get('connection')).toBe('close, upgrade')
+    }
     expect(api.handshakes).toEqual([])
     connection.close()
   })

@@ -42,6 +42,23 @@ describe('R530 R529 Whoever stops in the middle', () => {
     api.readsBody = true
   })
 
+  test('of a short request that is read before it is sent on is cut off as well, and not sooner', async () => {
+    const { url, browser, api, logged } = shared()
+    const page = browser()
+    await page.signIn()
+    const before = api.requests.length
+    const connection = openConnection(url)
+    const startedAt = performance.now()
+    connection.send(
+      `${head('POST /api/x', [...fromPage, `Cookie: ${page.cookieHeader()}`, 'Content-Length: 1000'])}hello`,
+    )
+    expect((await connection.answer())?.status).toBe(400)
+    expect(performance.now() - startedAt).toBeGreaterThan(stallTimeout - 100)
+    await expect.poll(() => logged('request.refused').at(-1)).toMatchObject({ reason: 'client_stalled' })
+    expect(api.requests.length).toBe(before)
+    connection.close()
+  })
+
   test('of its request and goes on before the time is over is served', async () => {
     const { url, api } = shared()
     api.answer = (_, response) => void response.end('done')
@@ -142,5 +159,31 @@ describe('R530 R529 Whoever stops in the middle', () => {
     send('data: 2\n\n')
     await expect.poll(() => connection.received()).toContain('data: 2')
     connection.close()
+  })
+
+  // workerd looks after this itself.
+  testOn('node')('of a request that has its answer is cut off after a while', async () => {
+    const connection = openConnection(shared().url)
+    connection.send(`${head('POST /api/x', [...fromPage, 'Content-Length: 1000'])}begin`)
+    expect((await connection.answer())?.status).toBe(401)
+    expect(await connection.answer()).toBeUndefined()
+    connection.close()
+  })
+
+  testOn('node')('never, but sends and sends what was refused, is cut off too', async () => {
+    const connection = openConnection(shared().url)
+    connection.send(head('POST /api/x', [...fromPage, 'Transfer-Encoding: chunked']))
+    expect((await connection.answer())?.status).toBe(401)
+    const { socket } = connection
+    const chunk = Buffer.concat([Buffer.from('100000\r\n'), Buffer.alloc(1_048_576), Buffer.from('\r\n')])
+    let sent = 0
+    const more = () => {
+      while (!socket.destroyed && socket.write(chunk)) sent += chunk.length
+    }
+    socket.on('drain', more)
+    more()
+    await expect.poll(() => socket.destroyed, { timeout: 15_000, interval: 50 }).toBe(true)
+    // Much is taken, because most who send much mean well.
+    expect(sent).toBeGreaterThan(200_000_000)
   })
 })
