@@ -756,7 +756,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R516: {
     requirement:
-      'Streams bodies within `bodyLimit`, ends the upstream call when the browser leaves, repeats nothing itself that could have had an effect, and answers a refused token with one refresh and one more try',
+      'Streams bodies within `bodyLimit`, ends the upstream call when the browser leaves, repeats nothing itself that could have had an effect, and answers a refused token with one refresh and one more try; what came in its place is replaced again after a while only, whichever routes and instances have it refused',
     source: asvs('13.1.3', '13.2.6'),
   },
   R517: {

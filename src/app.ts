@@ -100,7 +100,7 @@ function createAt(address: Address, platform: Platform, common: ReturnType<typeo
   const refresher = createRefresher(config, { sessions, relyingParties, breakers, platform: shared })
   const signOut = createSignOut({ sessions, refresher, relyingParties, platform })
   const apiTokens = createApiTokens(config, { sealer, refresher, relyingParties, breakers, platform: shared })
-  const credentials = createCredentials(refresher, apiTokens)
+  const credentials = createCredentials(refresher, apiTokens, now)
   const answerCookies = createAnswerCookies(sessions, refresher, shared)
   const clientAddress = clientAddressOf(config.trustedProxies)
   const scopes = optionalScopes(config)

@@ -1,5 +1,4 @@
 // Sends one call to its upstream, as often as its challenges are worth: a refused token is one renewal and one more try.
-import { LRUCache } from 'lru-cache'
 import type { Config } from '../config.ts'
 import { CoatcheckError, errorCodes } from '../errors.ts'
 import type { LoginUrl } from '../login-url.ts'
@@ -83,10 +82,7 @@ export function createForwarding({
   const { protocol, host } = new URL(config.publicUrl)
   const proto = protocol.slice(0, -1)
   const isSecure = proto === 'https'
-  /** Fresh tokens that an upstream refused, by caller and route: asking for another will not help. */
-  const refusedTokens = new LRUCache<string, string>({ max: 5_000 })
   let kept = 0
-  const nameOf = ({ session, route }: ForwardedCall) => `${session?.id ?? ''} ${route.path}`
 
   /** Sends the call as often as it takes: a refused token is worth one renewal, a proof without nonce one with it. */
   async function send(first: ForwardedCall): Promise<Response> {
@@ -126,7 +122,6 @@ export function createForwarding({
     const token = credential?.token
     if (token === undefined) return
     if (call !== first) {
-      refusedTokens.set(nameOf(call), token.accessToken)
       platform.log({ event: 'upstream.token_refused', route: route.path, reason: 'upstream_token_refused' })
     } else if (isRenewable(call)) {
       // This call cannot be sent again, but the next one need not fail as well.
@@ -134,11 +129,9 @@ export function createForwarding({
     }
   }
 
-  /** There is something to renew with, and no reason to believe that this upstream refuses fresh tokens too. */
-  function isRenewable(call: ForwardedCall): boolean {
-    const { session, route, credential } = call
-    return credentials.isRenewable(route, session) && refusedTokens.get(nameOf(call)) !== credential?.token?.accessToken
-  }
+  /** There is something to renew with, and no reason to believe that fresh tokens are refused too. */
+  const isRenewable = ({ session, route, credential }: ForwardedCall) =>
+    credentials.isRenewable(route, session, credential?.token)
 
   /** One try. What is worth another is withheld from the browser, and named instead. @throws CoatcheckError */
   async function attempt(

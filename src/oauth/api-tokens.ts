@@ -11,7 +11,7 @@ import type { ExchangePolicy } from './grants.ts'
 import { createOnce } from './once.ts'
 import type { Refresher } from './refresh.ts'
 import { type RelyingParty, relyingPartyOf } from './relying-party.ts'
-import { type AccessToken, type Api, isExpired, isStale } from './token-set.ts'
+import { type AccessToken, type Api, inPlaceOf, isExpired, isStale } from './token-set.ts'
 
 /**
  * Each gives a token at once where one is remembered that is fresh. A stale one that is still good is used while another is
@@ -23,11 +23,11 @@ import { type AccessToken, type Api, isExpired, isStale } from './token-set.ts'
  */
 export interface ApiTokens {
   /** The user's token for an API, by a refresh (RFC 8707, section 2.2). */
-  ofUser(session: Session, api: NamedApi, refused?: string): AccessToken | Promise<AccessToken>
+  ofUser(session: Session, api: NamedApi, refused?: AccessToken): AccessToken | Promise<AccessToken>
   /** What the user's token is exchanged for (RFC 8693). */
-  exchanged(session: Session, api: NamedExchange, refused?: string): AccessToken | Promise<AccessToken>
+  exchanged(session: Session, api: NamedExchange, refused?: AccessToken): AccessToken | Promise<AccessToken>
   /** A token of the application itself (RFC 6749, section 4.4). */
-  ofClient(provider: string, api: NamedApi, refused?: string): AccessToken | Promise<AccessToken>
+  ofClient(provider: string, api: NamedApi, refused?: AccessToken): AccessToken | Promise<AccessToken>
   /** Forgets what was opened here, because the session keys are others. */
   reload(): void
 }
@@ -58,7 +58,7 @@ interface Place {
 
 interface Need {
   readonly place: Place
-  readonly refused: string | undefined
+  readonly refused: AccessToken | undefined
   /** Whether it runs behind a request. */
   readonly unasked: boolean
   /** What the server gave for this, which may be the refused one again: then the API is shown that, and its refusal goes through. */
@@ -86,7 +86,7 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
   /** What is there and can still be used. */
   async function look({ place, refused }: Pick<Need, 'place' | 'refused'>): Promise<AccessToken | undefined> {
     const usable = (token: AccessToken | undefined) =>
-      token === undefined || isExpired(token, now()) || token.accessToken === refused ? undefined : token
+      token === undefined || isExpired(token, now()) || token.accessToken === refused?.accessToken ? undefined : token
     const here = usable(known.get(place.name))
     if (here && !isStale(here, now())) return here
     const seal = await store.get(await place.key())
@@ -104,7 +104,10 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
     return token && !isStale(token, now()) ? token : undefined
   }
 
-  async function keep(place: Place, token: AccessToken): Promise<void> {
+  async function keep(need: Need, received: AccessToken): Promise<void> {
+    const { place, refused } = need
+    const token = refused ? inPlaceOf(refused, received, now()) : received
+    need.received = token
     known.set(place.name, token)
     const seal = await sealer.seal('token', token, token.expiresAt, place.half)
     // Who cannot be told fetches one for themselves.
@@ -126,7 +129,7 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
     }
   }
 
-  async function get(place: Place, refused: string | undefined): Promise<AccessToken> {
+  async function get(place: Place, refused: AccessToken | undefined): Promise<AccessToken> {
     const found = await look({ place, refused })
     if (found && !isStale(found, now())) return found
     if (found) {
@@ -148,9 +151,9 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
   }
 
   /** The remembered token, if nothing has to be done about it. */
-  function steady(name: string, refused: string | undefined): AccessToken | undefined {
+  function steady(name: string, refused: AccessToken | undefined): AccessToken | undefined {
     const token = known.get(name)
-    return token && !isStale(token, now()) && token.accessToken !== refused ? token : undefined
+    return token && !isStale(token, now()) && token.accessToken !== refused?.accessToken ? token : undefined
   }
 
   /** Fetches with a lease, so that of all instances one asks. */
@@ -172,8 +175,7 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
               log({ event: 'token.failed', provider, reason: told.reason })
               throw told
             })
-          need.received = token
-          await keep(need.place, token)
+          await keep(need, token)
           return token
         },
       })
@@ -199,10 +201,7 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
               {
                 api,
                 isThere: async () => need.received !== undefined || (await fresh(need)) !== undefined,
-                keep(received) {
-                  need.received = received
-                  return keep(need.place, received)
-                },
+                keep: (received) => keep(need, received),
               },
               need.unasked ? 'unasked' : undefined,
             ),

@@ -3,7 +3,7 @@ import type { Session } from '../session/session.ts'
 import type { Route } from '../upstream/routes.ts'
 import type { ApiTokens } from './api-tokens.ts'
 import type { Refresher } from './refresh.ts'
-import type { AccessToken } from './token-set.ts'
+import { type AccessToken, isReplaceable } from './token-set.ts'
 
 /** What authenticates one call. Stays behind the counter: it is only ever sent upstream. */
 export interface Credential {
@@ -23,8 +23,8 @@ export interface Credentials {
    * token for this API
    */
   of(route: Route, session: Session | undefined): Credential | undefined | Promise<Credential | undefined>
-  /** Whether another could be had in the place of one that the upstream refused. */
-  isRenewable(route: Route, session: Session | undefined): boolean
+  /** Whether another could be had in the place of `token` if the upstream refused it, and is likely to fare better. */
+  isRenewable(route: Route, session: Session | undefined, token: AccessToken | undefined): boolean
   /**
    * Another one in the place of `refused`.
    * @param unasked says that the answer has gone out, so that no browser gets the cookies that go with it.
@@ -53,8 +53,8 @@ function withToken(token: AccessToken): Credential {
 const then = <T, U>(value: T | Promise<T>, next: (value: T) => U | Promise<U>): U | Promise<U> =>
   value instanceof Promise ? value.then(next) : next(value)
 
-export function createCredentials(refresher: Refresher, apiTokens: ApiTokens): Credentials {
-  function ofUser(route: Route, session: Session, refused?: string): Credential | Promise<Credential> {
+export function createCredentials(refresher: Refresher, apiTokens: ApiTokens, now: () => number): Credentials {
+  function ofUser(route: Route, session: Session, refused?: AccessToken): Credential | Promise<Credential> {
     const { token: policy, api, exchange } = route
     // The session's own tokens are not needed for a token that has its own renewal.
     if (api) return then(apiTokens.ofUser(session, api, refused), withToken)
@@ -65,7 +65,7 @@ export function createCredentials(refresher: Refresher, apiTokens: ApiTokens): C
     }) as Credential | Promise<Credential>
   }
 
-  const ofClient = ({ client }: Route, refused?: string) =>
+  const ofClient = ({ client }: Route, refused?: AccessToken) =>
     client && then(apiTokens.ofClient(client.provider, client.api, refused), withToken)
 
   return {
@@ -74,16 +74,16 @@ export function createCredentials(refresher: Refresher, apiTokens: ApiTokens): C
       return route.client && ofClient(route)
     },
 
-    isRenewable({ token: { kind } }, session) {
-      if (kind === 'none' || kind === 'static') return false
+    isRenewable({ token: { kind } }, session, token) {
+      if (token === undefined || !isReplaceable(token, now())) return false
       if (session === undefined) return kind === 'client' || kind === 'user-or-client'
       return kind === 'exchange' || session.holding.tokens.refreshToken !== undefined
     },
 
     async renew(route, session, refused, unasked) {
-      if (session === undefined) return ofClient(route, refused.accessToken)
+      if (session === undefined) return ofClient(route, refused)
       const { api, exchange } = route
-      if (api || exchange) return ofUser(route, session, refused.accessToken)
+      if (api || exchange) return ofUser(route, session, refused)
       await refresher.renewRefused(session, refused.accessToken, unasked)
       return withToken(session.holding.tokens)
     },

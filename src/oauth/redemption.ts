@@ -9,7 +9,7 @@ import type { Breakers } from './breaker.ts'
 import { createOnce, type Held, lost } from './once.ts'
 import { type RelyingParty, relyingPartyOf } from './relying-party.ts'
 import { createSuccessors } from './successors.ts'
-import type { AccessToken, Api, TokenSet } from './token-set.ts'
+import { type AccessToken, type Api, inPlaceOf, type TokenSet } from './token-set.ts'
 
 /** A token for one API, which is had with the session's refresh token too. */
 export interface Wanted {
@@ -24,7 +24,7 @@ export interface Wanted {
 export interface Purpose {
   /** Whether it runs behind a request that does not wait, and whose answer does not bring what comes of it. */
   readonly unasked: boolean
-  /** Whether the token that it replaces looked good still: then others do not expect that it was replaced. */
+  /** Whether an API refused the token that it replaces: that looks good still, and others do not expect that it was replaced. */
   readonly early?: boolean
   /** Instead of the session's own access token. */
   readonly wanted?: Wanted | undefined
@@ -114,7 +114,10 @@ export function createRedemption(
   /** Puts what was received where it belongs: the token for an API beside the session, everything else into it. */
   async function settled(turn: Turn, tokens: TokenSet, relyingParty: RelyingParty): Promise<Outcome> {
     const { wanted, session } = turn
-    if (!wanted) return publish(turn, tokens, relyingParty)
+    if (!wanted) {
+      const next = turn.early ? inPlaceOf(session.holding.tokens, tokens, now()) : tokens
+      return publish(turn, next, relyingParty)
+    }
     const { refreshToken, idToken, refreshUntil, sessionUntil, ...token } = tokens
     // Before the successor: whoever finds that looks for this.
     await wanted.keep(token)

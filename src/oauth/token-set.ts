@@ -11,6 +11,16 @@ export interface AccessToken {
   readonly refreshAt: number
   /** The key that it is bound to; without one, whoever has the token may use it. */
   readonly key?: BindingKey | undefined
+  /** There when it was fetched only because an API refused the one before. */
+  readonly replacing?: Replacement | undefined
+}
+
+/** Replacements of refused tokens, one after another. Sealed with the token, so that all instances and routes know of them. */
+export interface Replacement {
+  /** When the last was made; milliseconds since 1970. */
+  readonly at: number
+  /** How many there were in a row. */
+  readonly times: number
 }
 
 /** A private key on P-256, as a JWK has it (RFC 7518, section 6.2). */
@@ -144,6 +154,27 @@ export function isStale(tokens: AccessToken, now: number): boolean {
 /** Whether the access token is over. */
 export function isExpired(tokens: AccessToken, now: number): boolean {
   return now >= tokens.expiresAt
+}
+
+/** How long the refusal of a replacement is believed at first, and at most, in milliseconds. Doubles with every further one. */
+const replacementPause = { first: 30_000, longest: 900_000 }
+
+/** The token that was fetched in the place of one that an API refused. */
+export function inPlaceOf<Token extends AccessToken>(refused: AccessToken, token: Token, now: number): Token {
+  const { at, times } = refused.replacing ?? { at: 0, times: 0 }
+  const isInRow = Math.abs(now - at) < 2 * replacementPause.longest
+  return { ...token, replacing: { at: now, times: isInRow ? times + 1 : 1 } }
+}
+
+/**
+ * Whether a token that an API refuses is worth another. A replacement that is refused as well is so only after a while: an
+ * API that refuses whatever it is shown must not have refresh tokens spent with every call.
+ */
+export function isReplaceable({ replacing }: AccessToken, now: number): boolean {
+  if (replacing === undefined) return true
+  const pause = Math.min(replacementPause.first * 2 ** (replacing.times - 1), replacementPause.longest)
+  // The clock of the instance that made it may be ahead.
+  return Math.abs(now - replacing.at) >= pause
 }
 
 /** Whether every one of `wanted` was granted. */

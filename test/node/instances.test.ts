@@ -115,6 +115,21 @@ describe.each(combinations)('two instances with %s, tokens in the %s,', (_, stor
     expect(new Set(pair.one.api.requests.map(({ headers }) => headers.authorization)).size).toBe(1)
   })
 
+  test('R516 replace one token, and not one each, for an API that refuses all of them', async () => {
+    const pair = await startPair(await open(), storage)
+    const browser = pair.one.browser()
+    await browser.signIn()
+    pair.one.api.answer = (_, response) =>
+      response.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end('no')
+    for (let call = 0; call < 5; call++) {
+      const there = pair.copyAtTwo(browser)
+      expect((await there.fetch('/api/orders')).status).toBe(401)
+      for (const [name, value] of there.cookies) browser.cookies.set(name, value)
+      expect((await browser.fetch('/api/orders')).status).toBe(401)
+    }
+    expect(refreshes(pair.as)).toHaveLength(1)
+  })
+
   test('R607 know within a second that a session was signed out: its copy is dead at the other', async () => {
     const pair = await startPair(await open(), storage)
     const browser = pair.one.browser()
