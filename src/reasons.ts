@@ -125,6 +125,8 @@ export const reasons = {
   request_rejected: 'The authorization server refused our request with an OAuth error.',
   token_refused:
     'The authorization server gives no token for this API. Check resource, audience and what the client may do.',
+  subject_token_refused:
+    "The authorization server exchanges the user's access token for none: it is no good any more, or may not be exchanged (RFC 8693).",
   scope_refused: 'The authorization server does not grant the scope that the route asks for.',
   issued_token_type: 'The token that came of an exchange is not of the type that was asked for (RFC 8693).',
   response_malformed: 'The authorization server answered with something that is not a valid OAuth response.',

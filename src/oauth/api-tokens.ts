@@ -9,9 +9,10 @@ import { unavailable } from './authorization-server-fetch.ts'
 import type { Breakers } from './breaker.ts'
 import type { ExchangePolicy } from './grants.ts'
 import { createOnce } from './once.ts'
+import { createRecentFailures } from './recent-failures.ts'
 import type { Refresher } from './refresh.ts'
 import { type RelyingParty, relyingPartyOf } from './relying-party.ts'
-import { type AccessToken, type Api, inPlaceOf, isExpired, isStale } from './token-set.ts'
+import { type AccessToken, type Api, inPlaceOf, isExpired, isReplaceable, isStale } from './token-set.ts'
 
 /**
  * Each gives a token at once where one is remembered that is fresh. A stale one that is still good is used while another is
@@ -50,6 +51,8 @@ interface Place {
   readonly name: string
   /** In the store. */
   key(): Promise<string>
+  /** Names what is asked for, and with what: while that is the same, so is what the server says to it. */
+  request(): string
   /** What opens it besides the session keys; empty for what belongs to nobody's session. */
   readonly half: string
   /** Fetches another and keeps it, or waits for whoever does. */
@@ -65,10 +68,11 @@ interface Need {
   received?: AccessToken
 }
 
+/** Sends a token request, unless the server is being left alone. */
+type Ask = (what: (relyingParty: RelyingParty) => Promise<AccessToken>) => Promise<AccessToken>
+
 /** What is remembered of tokens here. */
 const remembered = { max: 20_000, maxSize: 32 * 1_024 * 1_024 }
-/** How long nobody asks again for a token that was refused. Milliseconds. */
-const pauseAfterRefusal = 5_000
 
 export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiTokensParts): ApiTokens {
   const { sealer, refresher, relyingParties, breakers, platform } = parts
@@ -78,8 +82,7 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
     ...remembered,
     sizeCalculation: ({ accessToken, scope }) => 300 + accessToken.length + scope.length,
   })
-  /** Refusals of the authorization server, and until when they are believed. Milliseconds since 1970. */
-  const refusals = new LRUCache<string, { error: CoatcheckError; until: number }>({ max: 5_000 })
+  const failures = createRecentFailures(now)
   /** Until when somebody here is fetching behind a request. Milliseconds since 1970. */
   const busy = new LRUCache<string, number>({ max: 5_000 })
 
@@ -114,17 +117,19 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
     await store.set(await place.key(), seal, Math.max(1, token.expiresAt - now())).catch(() => {})
   }
 
+  /** What somebody got who took the turn before. @throws CoatcheckError what the server said to the very same a moment ago */
+  async function outcome(need: Need): Promise<AccessToken | undefined> {
+    const token = await fresh(need)
+    const failure = token ? undefined : failures.of(need.place.request())
+    if (failure) throw failure
+    return token
+  }
+
   async function renew(need: Need): Promise<void> {
-    const { place } = need
-    const refusal = refusals.get(place.name)
-    if (refusal && refusal.until > now()) throw refusal.error
     try {
-      await place.renew(need)
+      await need.place.renew(need)
     } catch (error) {
-      const isRefusal = error instanceof CoatcheckError && error.code !== 'authorization_server_unavailable'
-      if (isRefusal && (error.code === 'forbidden' || error.code === 'insufficient_scope')) {
-        refusals.set(place.name, { error, until: now() + pauseAfterRefusal })
-      }
+      if (error instanceof CoatcheckError) failures.note(need.place.request(), error)
       throw error
     }
   }
@@ -134,7 +139,7 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
     if (found && !isStale(found, now())) return found
     if (found) {
       // Still good: another is fetched behind this request, and the next one finds it.
-      if ((busy.get(place.name) ?? 0) > now()) return found
+      if ((busy.get(place.name) ?? 0) > now() || failures.of(place.request())) return found
       busy.set(place.name, now() + config.refresh.timeout)
       const behind = renew({ place, refused, unasked: true }).catch(() => {})
       waitUntil(behind.then(() => busy.delete(place.name)))
@@ -159,22 +164,24 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
   /** Fetches with a lease, so that of all instances one asks. */
   function leased(
     relyingParty: RelyingParty | undefined,
-    fetch: (relyingParty: RelyingParty) => Promise<AccessToken>,
+    fetch: (ask: Ask, need: Need) => Promise<AccessToken>,
   ): Place['renew'] {
     return async (need) => {
       if (!relyingParty) throw new CoatcheckError('reauth_required', 'issuer_unknown')
       const provider = relyingParty.provider.id
       await once<AccessToken>({
         key: await need.place.key(),
-        find: () => fresh(need),
+        find: () => outcome(need),
         async work() {
-          const token = await breakers
-            .run(provider, () => fetch(relyingParty))
-            .catch((error) => {
-              const told = error instanceof CoatcheckError ? error : unavailable('unexpected', error)
-              log({ event: 'token.failed', provider, reason: told.reason })
-              throw told
-            })
+          const request = need.place.request()
+          const ask: Ask = (what) => breakers.run(provider, () => what(relyingParty))
+          const token = await fetch(ask, need).catch((error) => {
+            const told = error instanceof CoatcheckError ? error : unavailable('unexpected', error)
+            log({ event: 'token.failed', provider, reason: told.reason })
+            // While the turn lasts: whoever has the next one looks for it.
+            for (const name of [request, need.place.request()]) failures.note(name, told)
+            throw told
+          })
           await keep(need, token)
           return token
         },
@@ -185,6 +192,7 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
   const ofSession = ({ family, half }: Session, name: string) => ({
     name: `${family} ${name}`,
     half,
+    request: () => `${family} ${name}`,
     key: async () => `${family}/token-${await keyedHash(name, 'api')}`,
   })
 
@@ -200,8 +208,9 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
               session,
               {
                 api,
-                isThere: async () => need.received !== undefined || (await fresh(need)) !== undefined,
+                isThere: async () => need.received !== undefined || (await outcome(need)) !== undefined,
                 keep: (received) => keep(need, received),
+                refuse: (error) => failures.note(need.place.request(), error),
               },
               need.unasked ? 'unasked' : undefined,
             ),
@@ -213,10 +222,23 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
     exchanged(session, api, refused) {
       const token = steady(`${session.family} ${api.name}`, refused)
       if (token) return token
-      const renew = leased(relyingPartyOf(relyingParties, session.holding), (relyingParty) =>
-        relyingParty.exchange(session.holding.tokens, api),
-      )
-      return get({ ...ofSession(session, api.name), renew }, refused)
+      const renew = leased(relyingPartyOf(relyingParties, session.holding), async (ask, { unasked }) => {
+        const exchange = () => ask((relyingParty) => relyingParty.exchange(session.holding.tokens, api))
+        const { tokens: subject } = session.holding
+        return exchange().catch(async (error) => {
+          const isSubject = error instanceof CoatcheckError && error.reason === 'subject_token_refused'
+          if (!isSubject || subject.refreshToken === undefined || !isReplaceable(subject, now())) throw error
+          await refresher.renewRefused(session, subject.accessToken, unasked ? 'unasked' : undefined).catch((cause) => {
+            const isPassing = cause instanceof CoatcheckError && cause.code === 'authorization_server_unavailable'
+            throw isPassing ? error : cause
+          })
+          return exchange()
+        })
+      })
+      const place = ofSession(session, api.name)
+      // Every token of the session is a subject of its own.
+      const request = () => `${place.name} ${session.holding.generation}`
+      return get({ ...place, request, renew }, refused)
     },
 
     ofClient(provider, api, refused) {
@@ -224,8 +246,8 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
       const token = steady(name, refused)
       if (token) return token
       const key = async () => `c-${(await sealer.hashes('client', name))[0]?.slice(0, 22)}/token`
-      const renew = leased(relyingParties.get(provider), (relyingParty) => relyingParty.clientToken(api))
-      return get({ name, half: '', key, renew }, refused)
+      const renew = leased(relyingParties.get(provider), (ask) => ask((relyingParty) => relyingParty.clientToken(api)))
+      return get({ name, half: '', key, request: () => name, renew }, refused)
     },
 
     reload: () => known.clear(),

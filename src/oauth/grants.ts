@@ -12,7 +12,7 @@ import type { SignIn } from '../session/session.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 import { handleFor, newBindingKey } from './dpop.ts'
-import { isScopeRefused, reasonOf } from './failures.ts'
+import { isScopeRefused, isTokenUnknown, reasonOf } from './failures.ts'
 import { contradiction, type IdTokenExpectations, mayBeNewer, mayPass, type OriginalSignIn } from './id-token.ts'
 import { refreshAnswer } from './refresh-answer.ts'
 import { bindsTokens } from './security-profile.ts'
@@ -146,6 +146,8 @@ export function createGrants(
         subject_token_type: accessTokenType,
         requested_token_type: requestedTokenType,
       }).catch((error) => {
+        // RFC 8693, section 2.2.2: the same error for a subject token that is no good and for one that policy refuses.
+        if (isTokenUnknown(error)) throw new CoatcheckError('forbidden', 'subject_token_refused', {}, error)
         throw refusedFor(error)
       })
       // RFC 8693, section 2.2.1: obligatory. An ID token or a refresh token is not for an API, whatever it looks like.

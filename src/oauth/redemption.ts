@@ -18,6 +18,8 @@ export interface Wanted {
   isThere(): Promise<boolean>
   /** Puts it where every instance finds it. Never rejects. */
   keep(token: AccessToken): Promise<void>
+  /** Tells those who wait for it that the server gives none. */
+  refuse(error: CoatcheckError): void
 }
 
 /** What a redemption is for. */
@@ -106,7 +108,8 @@ export function createRedemption(
       if (other) return other
       // What is refused for one API says nothing of the refresh token. Whoever cannot be told tries for themselves.
       const isOfApi = told.code === 'forbidden' || told.code === 'insufficient_scope'
-      if (!isOfApi) await successors.mark(key, over ? 'dead' : told.reason).catch(() => {})
+      if (isOfApi) wanted?.refuse(told)
+      else await successors.mark(key, over ? 'dead' : told.reason).catch(() => {})
       throw told
     }
   }

@@ -2,6 +2,7 @@ import { decodeJwt } from 'jose'
 import { describe, expect, test } from 'vitest'
 import type { ConfigInput } from '../../src/config.ts'
 import { startWorld, type World } from '../support/coatcheck.ts'
+import { passed } from '../support/time.ts'
 
 type RouteInput = NonNullable<ConfigInput['routes']>[number]
 
@@ -68,6 +69,30 @@ describe('a route with the token of the application itself (client)', () => {
     world.api.answer = (_, response) => response.writeHead(401, invalidToken).end('no')
     for (let call = 0; call < 5; call++) expect((await world.browser().fetch('/api/x')).status).toBe(401)
     expect(grantsOf(world, 'client_credentials').length).toBeLessThanOrEqual(2)
+  })
+
+  test.each([
+    ['our client is refused', 401, 'invalid_client'],
+    ['the server is overloaded', 503, 'temporarily_unavailable'],
+  ])('fails thirty calls at once with one request when %s', async (_, status, error) => {
+    const world = await worldWith('client')
+    world.as.behaviour.faults['/token'] = async () => {
+      await passed(100)
+      return { status, body: { error } }
+    }
+    const calls = Array.from({ length: 30 }, () => world.browser().fetch('/api/x'))
+    expect(new Set((await Promise.all(calls)).map(({ status }) => status))).toEqual(new Set([503]))
+    expect(grantsOf(world, 'client_credentials')).toHaveLength(1)
+  })
+
+  test('goes on with a token that is still good when no other can be had, without asking with every call', async () => {
+    const world = await worldWith('client')
+    world.as.behaviour.expiresIn = 4
+    await world.browser().fetch('/api/x')
+    await passed(3_100)
+    world.as.behaviour.faults['/token'] = () => ({ status: 401, body: { error: 'invalid_client' } })
+    for (let call = 0; call < 20; call++) expect((await world.browser().fetch('/api/x')).status).toBe(200)
+    expect(grantsOf(world, 'client_credentials')).toHaveLength(2)
   })
 
   test('is 503 while the authorization server is away, and works again by itself', async () => {
@@ -195,6 +220,18 @@ describe('a route with a token for its API (resource, audience, scope)', () => {
     expect(answer.headers.get('coatcheck-error')).toBe('insufficient_scope')
   })
 
+  test('is asked for once when twelve calls at once cannot have it', async () => {
+    const world = await two()
+    const browser = await signedIn(world)
+    world.as.behaviour.faults['/token'] = async () => {
+      await passed(100)
+      return { status: 400, body: { error: 'invalid_target' } }
+    }
+    const calls = Array.from({ length: 12 }, () => browser.fetch('/api/orders/1'))
+    expect(new Set((await Promise.all(calls)).map(({ status }) => status))).toEqual(new Set([403]))
+    expect(grantsOf(world, 'refresh_token')).toHaveLength(1)
+  })
+
   test('ends the session when the refresh token is dead', async () => {
     const world = await two()
     const browser = await signedIn(world)
@@ -257,6 +294,68 @@ describe('a route whose token is exchanged (RFC 8693)', () => {
     world.as.behaviour.faults['/token'] = () => ({ status: 400, body: { error: 'invalid_request' } })
     expect((await browser.fetch('/api/x')).status).toBe(403)
     expect((await browser.fetch('/auth/session')).json()).toMatchObject({ authenticated: true })
+  })
+})
+
+describe('an exchange that the server refuses (RFC 8693, section 2.2.2)', () => {
+  const policy = { kind: 'exchange', audience: 'ledger' } as const
+
+  /** Refuses to exchange some tokens, after a moment. */
+  function exchangesNone(world: World, error: string, of: (subject: string) => boolean = () => true) {
+    world.as.behaviour.faults['/token'] = async ({ body }) => {
+      if (body.get('grant_type') !== exchange || !of(body.get('subject_token') ?? '')) return undefined
+      await passed(100)
+      return { status: 400, body: { error } }
+    }
+  }
+
+  test.each(['invalid_request', 'invalid_grant', 'invalid_token'])(
+    "because the session's token was revoked (%s) gets another of that, once for twelve calls at once",
+    async (error) => {
+      const world = await worldWith(policy)
+      const browser = await signedIn(world)
+      let revoked: string | undefined
+      exchangesNone(world, error, (subject) => {
+        revoked ??= subject
+        return subject === revoked
+      })
+      const calls = Array.from({ length: 12 }, () => browser.fetch('/api/x'))
+      expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(calls.map(() => 200))
+      expect(grantsOf(world, 'refresh_token')).toHaveLength(1)
+      expect(grantsOf(world, exchange)).toHaveLength(2)
+      expect((await browser.fetch('/api/x')).status).toBe(200)
+      expect(world.as.to('/token')).toHaveLength(4)
+      expect(world.as.reuses).toEqual([])
+    },
+  )
+
+  test.each([
+    ['invalid_request', 2, 1],
+    ['invalid_target', 1, 0],
+    ['unsupported_grant_type', 1, 0],
+  ])(
+    'whatever token it is given (%s) is asked for no more than it takes to know',
+    async (error, exchanges, refreshes) => {
+      const world = await worldWith(policy)
+      const browser = await signedIn(world)
+      exchangesNone(world, error)
+      const calls = Array.from({ length: 12 }, () => browser.fetch('/api/x'))
+      const answers = [...(await Promise.all(calls)), await browser.fetch('/api/x')]
+      expect(new Set(answers.map(({ headers }) => headers.get('coatcheck-error')))).toEqual(new Set(['forbidden']))
+      expect(grantsOf(world, exchange)).toHaveLength(exchanges)
+      expect(grantsOf(world, 'refresh_token')).toHaveLength(refreshes)
+      expect((await browser.fetch('/auth/session')).json()).toMatchObject({ authenticated: true })
+    },
+  )
+
+  test('and whose session is revoked too ends that', async () => {
+    const world = await worldWith(policy)
+    const browser = await signedIn(world)
+    world.as.behaviour.faults['/token'] = () => ({ status: 400, body: { error: 'invalid_grant' } })
+    const calls = Array.from({ length: 12 }, () => browser.fetch('/api/x'))
+    expect(new Set((await Promise.all(calls)).map(({ status }) => status))).toEqual(new Set([401]))
+    expect(grantsOf(world, 'refresh_token')).toHaveLength(1)
+    expect((await browser.fetch('/auth/session')).json()).toEqual({ authenticated: false })
   })
 })
 
