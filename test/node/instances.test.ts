@@ -9,7 +9,7 @@ import { fileWith } from '../support/command.ts'
 import { closeAfterTest } from '../support/http-server.ts'
 import { startRedis } from '../support/redis-server.ts'
 import { passed } from '../support/time.ts'
-import { startUpstream } from '../support/upstream.ts'
+import { startUpstream, type Upstream } from '../support/upstream.ts'
 
 /** Names and values without attributes, in which seconds are counted. */
 const valuesOf = (setCookie: readonly string[]) => setCookie.map((line) => line.split(';')[0])
@@ -27,10 +27,11 @@ interface Pair {
 async function startPair(
   store: ConfigInput['store'],
   storage: Storage,
-  changes: Partial<ConfigInput> = {},
+  overrides: Partial<ConfigInput> | ((api: Upstream) => Partial<ConfigInput>) = {},
   keys: { one: string[]; two: string[] } = { one: [sessionKey()], two: [] },
 ): Promise<Pair> {
   const [as, api] = [closeAfterTest(await startAuthorizationServer()), closeAfterTest(await startUpstream())]
+  const changes = typeof overrides === 'function' ? overrides(api) : overrides
   const one = await startCoatcheck(as, api, { store, session: { keys: keys.one, storage }, ...changes })
   const session = { ...one.config.session, keys: keys.two.length > 0 ? keys.two : keys.one }
   const two = await startCoatcheck(as, api, ({ config: { listen = {} } }) => ({ ...one.config, listen, session }))
@@ -128,6 +129,28 @@ describe.each(combinations)('two instances with %s, tokens in the %s,', (_, stor
       expect((await browser.fetch('/api/orders')).status).toBe(401)
     }
     expect(refreshes(pair.as)).toHaveLength(1)
+  })
+
+  test.each([
+    ['the application itself', 'client'],
+    ['the session, exchanged', { kind: 'exchange', audience: 'ledger' }],
+    ['the session, for one API', { kind: 'user', resource: 'https://orders.example' }],
+  ] as const)('ask once for the token of %s, for fifty calls at both and for later ones', async (_, token) => {
+    const pair = await startPair(await open(), storage, (api) => ({
+      routes: [{ path: '/api', upstream: api.url, token }],
+    }))
+    const browser = pair.one.browser()
+    await browser.signIn()
+    const cookie = browser.cookieHeader()
+    const there = pair.copyAtTwo(browser)
+    const call = (n: number) => (n % 2 ? browser : there).fetch('/api/orders', { headers: { cookie } })
+    // Long enough for all of them to come while it is asked for.
+    pair.as.behaviour.tokenResponse = () => passed(100)
+    const answers = await Promise.all(Array.from({ length: 50 }, (_, n) => call(n)))
+    for (const later of [await call(1), await call(2)]) answers.push(later)
+    expect(answers.map(({ status }) => status)).toEqual(Array(52).fill(200))
+    expect(pair.as.to('/token').slice(1)).toHaveLength(1)
+    expect(new Set(pair.one.api.requests.map(({ headers }) => headers.authorization)).size).toBe(1)
   })
 
   test('R607 know within a second that a session was signed out: its copy is dead at the other', async () => {
