@@ -328,17 +328,28 @@ export const requirements: Record<string, Requirement> = {
     requirement: 'Discards tokens that are not bound where `dpop` is set, and bound ones where it is not',
     source: rfc(9449, '5'),
   },
+  R068: {
+    requirement: 'Asks an authorization server that wants a nonce in the proof once more, and never a third time',
+    source: rfc(9449, '8'),
+  },
   R069: {
-    requirement: 'Keeps the nonces of every server apart, and takes them from any of its answers',
+    requirement:
+      'Keeps the nonces of every server apart, takes them from any of its answers, and uses them for all sessions',
     source: rfc(9449, '8.2'),
   },
   R070: {
-    requirement: 'Sends a call once more, whole, when the API asks for a nonce in the proof (bodies up to 1 MB)',
+    requirement:
+      'Sends a call once more, whole, when the API asks for a nonce in the proof (bodies up to 1 MB): with the one it was given itself, however many calls there are at once',
     source: rfc(9449, '9'),
   },
   R071: {
     requirement: 'Sends its own `DPoP` and `Authorization` and none of the browser',
     source: rfc(9449, '7.1'),
+  },
+  R074: {
+    requirement:
+      'Dates its proofs by the clock of a server that refused one, where that is up to an hour from its own, and tries once more',
+    source: rfc(9449, '11.1'),
   },
   R075: {
     requirement:

@@ -122,6 +122,8 @@ export const reasons = {
     'The authorization server takes signed request objects only (RFC 9101), and this client has no key: set keys.',
   invalid_grant: 'The authorization server does not accept the code or refresh token (any more).',
   client_rejected: 'The authorization server does not accept our client authentication. Check clientId and clientAuth.',
+  proof_rejected:
+    'The authorization server does not accept our proof of a key (DPoP), by its own clock either, which may be an hour from ours at most. Compare the clocks.',
   request_rejected: 'The authorization server refused our request with an OAuth error.',
   token_refused:
     'The authorization server gives no token for this API. Check resource, audience and what the client may do.',

@@ -4,12 +4,12 @@ import { CoatcheckError, errorCodes } from '../errors.ts'
 import type { LoginUrl } from '../login-url.ts'
 import type { AnswerCookies } from '../oauth/answer-cookies.ts'
 import type { Credential, Credentials } from '../oauth/credentials.ts'
-import type { Dpop } from '../oauth/dpop.ts'
+import type { Challenged, Dpop } from '../oauth/dpop.ts'
 import type { AccessToken, BindingKey } from '../oauth/token-set.ts'
 import { type Exchange, headerText, type Platform, type UpstreamCall } from '../platform.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
-import { challengeFor, isInvalidToken, isNonceWanted, scopeAskedFor, stepUpAskedFor } from '../upstream/challenges.ts'
+import { challengeFor, isInvalidToken, scopeAskedFor, stepUpAskedFor } from '../upstream/challenges.ts'
 import { towardsBrowser, towardsUpstream } from '../upstream/headers.ts'
 import { browserLocation, type Route } from '../upstream/routes.ts'
 import { type ScopeProof, strongerSignIn, widerSignInFor } from '../upstream/stronger-sign-in.ts'
@@ -60,14 +60,22 @@ const clientLeft = 499
 const unexpected = { code: 'internal_error', reason: 'unexpected' } as const
 
 /** What may be wrong with the credential of a try, such that another try may be accepted. */
-type Refused = 'token' | 'nonce'
+type Refused = 'token' | 'proof'
+
+/** Whether each of them is worth another try. */
+interface Worth extends Record<Refused, boolean> {
+  /** The nonce that the last try was challenged with. */
+  nonce: string | undefined
+  /** Whether the last try was refused for its token, and that goes through. */
+  isRefused: boolean
+}
 
 const isBound = (token: AccessToken): token is AccessToken & { readonly key: BindingKey } => token.key !== undefined
 
 type ForwardedBody = UpstreamCall['body']
 
 /** Looks at the head of an answer; `true` withholds it from the browser. */
-type Withhold = (status: number, challenge: string | undefined) => boolean
+type Withhold = (status: number, challenge: string | undefined, better: Challenged | undefined) => boolean
 
 export function createForwarding({
   config,
@@ -84,21 +92,28 @@ export function createForwarding({
   const isSecure = proto === 'https'
   let kept = 0
 
-  /** Sends the call as often as it takes: a refused token is worth one renewal, a proof without nonce one with it. */
+  /** Sends the call as often as it takes: a refused token is worth one renewal, a refused proof a better one. */
   async function send(first: ForwardedCall): Promise<Response> {
     const length = lengthToKeep(first)
     kept += length
     try {
       const body = length > 0 ? await first.exchange.readBody(first.route.stallTimeout) : undefined
       const isRepeatable = !first.exchange.hasBody || body !== undefined
-      const worth = { token: isRepeatable && isRenewable(first), nonce: isRepeatable }
+      const token = isRepeatable && isRenewable(first)
+      const worth: Worth = { token, proof: isRepeatable, nonce: undefined, isRefused: false }
       let call = first
       for (;;) {
-        const proof = proofFor(call)
+        const proof = proofFor(call, worth.nonce)
         const outcome = await attempt(call, body, proof && (await proof), worth, () => refusedForGood(call, first))
-        if (typeof outcome !== 'string') return outcome
+        if (typeof outcome !== 'string') {
+          if (call !== first && !worth.isRefused) credentials.wasWorthIt(call.credential)
+          return outcome
+        }
         worth[outcome] = false
-        if (outcome === 'token') call = await renewed(call)
+        if (outcome === 'token') {
+          call = await renewed(call)
+          worth.nonce = undefined
+        }
       }
     } catch (error) {
       const { code, reason } = error instanceof CoatcheckError ? error : unexpected
@@ -138,13 +153,13 @@ export function createForwarding({
     call: ForwardedCall,
     body: ForwardedBody,
     proof: string | undefined,
-    worth: Readonly<Record<Refused, boolean>>,
+    worth: Worth,
     onRefused: () => void,
   ): Promise<Response | Refused> {
     const { session, credential, route } = call
     let refusal: CoatcheckError | Refused | undefined
     let wanted: readonly string[] | undefined
-    const withhold: Withhold = (status, challenge) => {
+    const withhold: Withhold = (status, challenge, better) => {
       if (challenge === undefined || (status !== 401 && status !== 403)) return false
       if (session) {
         const stepUp = status === 401 ? stepUpAskedFor(challenge) : undefined
@@ -153,10 +168,13 @@ export function createForwarding({
       }
       if (refusal || wanted) return true
       if (status !== 401 || credential?.token === undefined) return false
-      if (credential.token.key && isNonceWanted(challenge)) refusal = worth.nonce ? 'nonce' : undefined
-      else if (isInvalidToken(challenge)) {
+      if (better) {
+        refusal = worth.proof ? 'proof' : undefined
+        worth.nonce = better.nonce
+      } else if (isInvalidToken(challenge)) {
         refusal = worth.token ? 'token' : undefined
-        if (!refusal) onRefused()
+        worth.isRefused = refusal === undefined
+        if (worth.isRefused) onRefused()
       }
       return refusal !== undefined
     }
@@ -176,11 +194,11 @@ export function createForwarding({
   }
 
   /** The proof that goes with a token that is bound to a key. */
-  function proofFor({ credential, route, path, exchange: { method } }: ForwardedCall): Promise<string> | undefined {
+  function proofFor({ credential, route, path, exchange: { method } }: ForwardedCall, nonce: string | undefined) {
     const token = credential?.token
     if (token === undefined || !isBound(token)) return undefined
     const end = path.indexOf('?')
-    return dpop.prove(token, { method, url: route.origin + (end === -1 ? path : path.slice(0, end)) })
+    return dpop.prove(token, { method, url: route.origin + (end === -1 ? path : path.slice(0, end)) }, nonce)
   }
 
   function upstreamCall(
@@ -214,9 +232,9 @@ export function createForwarding({
       stallTimeout: route.stallTimeout,
       bodyLimit: route.bodyLimit,
       receive(status, answer) {
-        if (proof !== undefined) dpop.learn(route.origin, headerText(answer, 'dpop-nonce'))
+        const better = proof === undefined ? undefined : dpop.learn(route.origin, status, answer)
         const asked = headerText(answer, 'www-authenticate')
-        if (withhold(status, asked)) return undefined
+        if (withhold(status, asked, better)) return undefined
         answered = status
         waited = platform.now() - sentAt
         const location = headerText(answer, 'location')

@@ -16,6 +16,7 @@ import { reasonOf } from './failures.ts'
 import { type IdTokenVerifier, idTokenVerifier } from './id-token.ts'
 import { hasSafeEndpoints, withoutNull } from './metadata.ts'
 import { createAttempts } from './once.ts'
+import { createProvenRequests, type ProvenRequests } from './proven-requests.ts'
 import { type PublishedKeys, publishedKeys } from './published-keys.ts'
 import { keepingAnswers } from './refresh-answer.ts'
 import { acceptableAlgorithms, isUpToProfile } from './security-profile.ts'
@@ -28,6 +29,8 @@ export interface AuthorizationServer {
   readonly metadata: Readonly<client.ServerMetadata>
   readonly keys: PublishedKeys
   readonly idTokens: IdTokenVerifier
+  /** How requests there prove the keys that tokens are bound to. */
+  readonly proven: ProvenRequests
   /** With what this client signs what it says there. */
   readonly signing: SigningKey | undefined
   readonly fetchedAt: number
@@ -77,6 +80,7 @@ export function discovered(
   const certificate = clientCertificate(provider)
   /** What every request there has in common. */
   const clientMetadata = { [client.clockTolerance]: 30, use_mtls_endpoint_aliases: certificate !== undefined }
+  const proven = createProvenRequests(platform.now)
   let known: AuthorizationServer | undefined
   let failed: { error: CoatcheckError; at: number } | undefined
   /** When metadata was fetched again before its time. */
@@ -106,8 +110,9 @@ export function discovered(
     if (certificate && !addressOf(metadata, 'token_endpoint')?.startsWith('https:')) {
       throw unavailable('metadata_incomplete')
     }
-    const fetchThere: AuthorizationServerFetch = (url, init) =>
-      fetch(url, authenticating.has(url) ? { ...init, certificate } : init)
+    const fetchThere = proven.learning((url, init) =>
+      fetch(url, authenticating.has(url) ? { ...init, certificate } : init),
+    )
     if (!isUpToProfile(provider, metadata)) throw unavailable('profile_unsupported')
     const supported = {
       acceptable: acceptableAlgorithms(provider),
@@ -142,7 +147,7 @@ export function discovered(
     platform.log({ event: 'provider.ready', provider: provider.id })
     const fetchedAt = platform.now()
     const told: AuthorizationServer = {
-      ...{ configuration, refreshing, metadata, keys, idTokens, signing, signedBy, fetchedAt },
+      ...{ configuration, refreshing, metadata, keys, idTokens, proven, signing, signedBy, fetchedAt },
       refetched: (sender) => newerThan(told, sender),
     }
     return told

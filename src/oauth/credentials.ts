@@ -1,4 +1,5 @@
 // What a call is authenticated with towards its upstream, by the token policy of its route.
+import { LRUCache } from 'lru-cache'
 import type { Session } from '../session/session.ts'
 import type { Route } from '../upstream/routes.ts'
 import type { ApiTokens } from './api-tokens.ts'
@@ -25,6 +26,8 @@ export interface Credentials {
   of(route: Route, session: Session | undefined): Credential | undefined | Promise<Credential | undefined>
   /** Whether another could be had in the place of `token` if the upstream refused it, and is likely to fare better. */
   isRenewable(route: Route, session: Session | undefined, token: AccessToken | undefined): boolean
+  /** Says that the upstream took this one where it had refused the one before: so it may be had again as soon. */
+  wasWorthIt(renewed: Credential | undefined): void
   /**
    * Another one in the place of `refused`.
    * @param unasked says that the answer has gone out, so that no browser gets the cookies that go with it.
@@ -36,6 +39,9 @@ export interface Credentials {
     unasked?: 'unasked',
   ): Promise<Credential | undefined>
 }
+
+/** So many tokens are replaced in a row, without a pause, while that helps. */
+const mostInRow = 3
 
 const made = new WeakMap<AccessToken, Credential>()
 
@@ -65,6 +71,13 @@ export function createCredentials(refresher: Refresher, apiTokens: ApiTokens, no
     }) as Credential | Promise<Credential>
   }
 
+  /** Replacements that were taken where the token before was refused. Whoever does not know of them waits a while. */
+  const taken = new LRUCache<string, true>({ max: 5_000 })
+
+  /** Whether a token is worth another because that helped the last time. An API that cannot decide has to wait, too. */
+  const helped = ({ accessToken, replacing }: AccessToken) =>
+    replacing !== undefined && replacing.times <= mostInRow && taken.has(accessToken)
+
   const ofClient = ({ client }: Route, refused?: AccessToken) =>
     client && then(apiTokens.ofClient(client.provider, client.api, refused), withToken)
 
@@ -75,9 +88,14 @@ export function createCredentials(refresher: Refresher, apiTokens: ApiTokens, no
     },
 
     isRenewable({ token: { kind } }, session, token) {
-      if (token === undefined || !isReplaceable(token, now())) return false
+      if (token === undefined || !(isReplaceable(token, now()) || helped(token))) return false
       if (session === undefined) return kind === 'client' || kind === 'user-or-client'
       return kind === 'exchange' || session.holding.tokens.refreshToken !== undefined
+    },
+
+    wasWorthIt(renewed) {
+      const token = renewed?.token
+      if (token?.replacing) taken.set(token.accessToken, true)
     },
 
     async renew(route, session, refused, unasked) {

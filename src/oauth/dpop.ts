@@ -1,8 +1,10 @@
 // Tokens bound to a key (RFC 9449): the key of a session, and the proofs that go with its token.
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, SignJWT } from 'jose'
 import { LRUCache } from 'lru-cache'
-import * as client from 'openid-client'
+import { type HeaderRecord, headerText } from '../platform.ts'
 import { base64url, randomText } from '../session/seal.ts'
+import { isNonceWanted, isProofRefused } from '../upstream/challenges.ts'
+import { createProofWishes, isNonce } from './proof-wishes.ts'
 import type { AccessToken, BindingKey } from './token-set.ts'
 
 /** Every server that knows DPoP knows this one (FAPI 2.0, section 5.4.1, allows it). */
@@ -17,11 +19,22 @@ export interface Proven {
   readonly url: string
 }
 
+/** What an API wants of the next try. */
+export interface Challenged {
+  readonly nonce: string | undefined
+}
+
 export interface Dpop {
-  /** The `DPoP` header for a call with a token that is bound to a key. */
-  prove(token: AccessToken & { readonly key: BindingKey }, request: Proven): Promise<string>
-  /** Remembers what a server wants in the next proof. Each origin has nonces of its own (RFC 9449, section 8.2). */
-  learn(origin: string, nonce: string | undefined): void
+  /**
+   * The `DPoP` header for a call with a token that is bound to a key.
+   * @param nonce the one that this very call was challenged with; else the last that the server gave to anybody.
+   */
+  prove(token: AccessToken & { readonly key: BindingKey }, request: Proven, nonce?: string): Promise<string>
+  /**
+   * Learns from an answer of an API.
+   * @returns with what another proof may be accepted, where this one was not (RFC 9449, sections 7.1 and 9)
+   */
+  learn(origin: string, status: number, answer: HeaderRecord): Challenged | undefined
 }
 
 /** A key for one sign-in. It is kept with the tokens, sealed. */
@@ -38,39 +51,24 @@ export function thumbprintOf({ x, y }: BindingKey): Promise<string> {
 
 const curve = { kty: 'EC', crv: 'P-256' } as const
 
-const imported = async (jwk: BindingKey | Omit<BindingKey, 'd'>) => {
+const imported = async (jwk: BindingKey) => {
   const key = await importJWK({ ...curve, ...jwk }, alg)
   if (key instanceof Uint8Array) throw new TypeError('A binding key is never symmetric')
   return key
 }
 
-/** Handles by key, so that nonces that a server gave are used again. */
-const handles = new WeakMap<client.Configuration, LRUCache<string, client.DPoPHandle>>()
-
-/** What openid-client proves its requests with. */
-export async function handleFor(configuration: client.Configuration, key: BindingKey): Promise<client.DPoPHandle> {
-  const known = handles.get(configuration) ?? new LRUCache({ max: 5_000 })
-  handles.set(configuration, known)
+/** Both halves, the public one to be shown. */
+export async function keyPairOf(key: BindingKey): Promise<{ privateKey: CryptoKey; publicKey: CryptoKey }> {
   const { x, y } = key
-  const handle =
-    known.get(key.d) ??
-    client.getDPoPHandle(configuration, {
-      privateKey: await imported(key),
-      publicKey: await crypto.subtle.importKey(
-        'jwk',
-        { ...curve, x, y },
-        { name: 'ECDSA', namedCurve: curve.crv },
-        true,
-        ['verify'],
-      ),
-    })
-  known.set(key.d, handle)
-  return handle
+  const jwk = { ...curve, x, y }
+  const algorithm = { name: 'ECDSA', namedCurve: curve.crv }
+  const publicKey = await crypto.subtle.importKey('jwk', jwk, algorithm, true, ['verify'])
+  return { privateKey: await imported(key), publicKey }
 }
 
 export function createDpop(now: () => number): Dpop {
   const keys = new LRUCache<string, CryptoKey>({ max: 5_000 })
-  const nonces = new LRUCache<string, string>({ max: 1_000 })
+  const wishes = createProofWishes(now)
 
   async function keyOf(key: BindingKey): Promise<CryptoKey> {
     const known = keys.get(key.d) ?? (await imported(key))
@@ -79,20 +77,27 @@ export function createDpop(now: () => number): Dpop {
   }
 
   return {
-    async prove({ accessToken, key }, { method, url }) {
+    async prove({ accessToken, key }, { method, url }, challenged) {
       const { x, y } = key
       const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(accessToken))
-      const nonce = nonces.get(new URL(url).origin)
+      const wish = wishes.of(new URL(url).origin)
+      const nonce = challenged ?? wish.nonce
       return new SignJWT({ htm: method, htu: url, ath: base64url(new Uint8Array(hash)), ...(nonce && { nonce }) })
         .setProtectedHeader({ typ: 'dpop+jwt', alg, jwk: { ...curve, x, y } })
         .setJti(randomText(16))
-        .setIssuedAt(Math.floor(now() / 1_000))
+        .setIssuedAt(wish.iat)
         .sign(await keyOf(key))
     },
 
-    learn(origin, nonce) {
-      // What could not be in a JWT of reasonable size is not kept.
-      if (nonce !== undefined && /^[\x21\x23-\x5b\x5d-\x7e]{1,512}$/.test(nonce)) nonces.set(origin, nonce)
+    learn(origin, status, answer) {
+      const nonce = headerText(answer, 'dpop-nonce')
+      wishes.learn(origin, nonce)
+      const challenge = status === 401 ? headerText(answer, 'www-authenticate') : undefined
+      if (challenge === undefined) return undefined
+      // Where many are challenged at once each has to use its own: the server may take each nonce once.
+      if (isNonceWanted(challenge)) return { nonce: isNonce(nonce) ? nonce : undefined }
+      const isOfClock = isProofRefused(challenge) && wishes.goBy(origin, headerText(answer, 'date'))
+      return isOfClock ? { nonce: undefined } : undefined
     },
   }
 }

@@ -26,6 +26,7 @@ export function reasonOf(error: unknown): Reason {
 /** RFC 6749, section 5.2. Of all these only `invalid_grant` says anything about the session. */
 function byOAuthError({ error, status }: ResponseBodyError): Reason {
   if (error === 'invalid_grant') return 'invalid_grant'
+  if (error === 'invalid_dpop_proof') return 'proof_rejected'
   if (error === 'invalid_client' || error === 'unauthorized_client') return 'client_rejected'
   if (status === 429 || error === 'temporarily_unavailable' || error === 'server_error') return 'server_error'
   return 'request_rejected'
@@ -72,6 +73,22 @@ const registered = new Set(
     ' ',
   ),
 )
+
+/** Whether the server does not accept our proof of a key (RFC 9449, sections 5 and 7.1). */
+export function isProofRefused(error: unknown): boolean {
+  if (error instanceof ResponseBodyError) return error.error === 'invalid_dpop_proof'
+  return (
+    error instanceof WWWAuthenticateChallengeError &&
+    error.cause.some(({ parameters }) => parameters.error === 'invalid_dpop_proof')
+  )
+}
+
+/** The answer that an error is about. */
+export function answerOf(error: unknown): Response | undefined {
+  return error instanceof ResponseBodyError || error instanceof WWWAuthenticateChallengeError
+    ? error.response
+    : undefined
+}
 
 /** Whether the server says that it cannot revoke tokens of this kind (RFC 7009, section 2.2.1). */
 export function isUnsupportedTokenType(error: unknown): boolean {

@@ -11,7 +11,7 @@ import type { Reason } from '../reasons.ts'
 import type { SignIn } from '../session/session.ts'
 import type { AuthorizationServer } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
-import { handleFor, newBindingKey } from './dpop.ts'
+import { newBindingKey } from './dpop.ts'
 import { isScopeRefused, isTokenUnknown, reasonOf } from './failures.ts'
 import { contradiction, type IdTokenExpectations, mayBeNewer, mayPass, type OriginalSignIn } from './id-token.ts'
 import { refreshAnswer } from './refresh-answer.ts'
@@ -63,11 +63,12 @@ export function createGrants(
 
   /** One request for a token that belongs to no session of its own. */
   async function request(grantType: string, api: Api, key: BindingKey | undefined, more: Record<string, string> = {}) {
-    const { configuration } = await server()
+    const { configuration, proven } = await server()
     const sentAt = platform.now()
-    const proof = await proofWith(configuration, key)
     const params = { ...paramsOf(api), ...more }
-    const response = await client.genericGrantRequest(configuration, grantType, params, proof)
+    const response = await proven.send(configuration, key, (proof) =>
+      client.genericGrantRequest(configuration, grantType, params, proof),
+    )
     if (!isUsable(response, key)) throw unavailable('response_malformed')
     // What else came with it is nobody's: neither a refresh token nor an ID token is kept.
     const { refreshToken, idToken, ...token } = tokenSet(response, sentAt, lead, { scope: api.scope ?? '', key })
@@ -99,11 +100,12 @@ export function createGrants(
   return {
     async refresh({ subject, nonce, authTime, tokens }, api) {
       const known = await server()
-      const proof = await proofWith(known.refreshing, tokens.key)
       const sentAt = platform.now()
       if (isRefreshOver(tokens, sentAt)) throw new CoatcheckError('session_expired', 'refresh_token_over')
-      const answer = await client
-        .refreshTokenGrant(known.refreshing, tokens.refreshToken ?? '', paramsOf(api ?? {}), proof)
+      const answer = await known.proven
+        .send(known.refreshing, tokens.key, (proof) =>
+          client.refreshTokenGrant(known.refreshing, tokens.refreshToken ?? '', paramsOf(api ?? {}), proof),
+        )
         .catch((error) => {
           const reason = reasonOf(error)
           if (reason === 'invalid_grant') throw new CoatcheckError('session_expired', reason, {}, error)
@@ -187,14 +189,6 @@ export function hinted(
   idToken: string | undefined,
 ): TokenResponse {
   return { ...response, id_token: idTokenHint ? idToken : undefined }
-}
-
-/** The option of openid-client that proves the key a token is, or will be, bound to. */
-export async function proofWith(
-  configuration: client.Configuration,
-  key: BindingKey | undefined,
-): Promise<{ DPoP?: client.DPoPHandle }> {
-  return key ? { DPoP: await handleFor(configuration, key) } : {}
 }
 
 /**

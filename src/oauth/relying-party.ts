@@ -12,7 +12,7 @@ import { unavailable } from './authorization-server-fetch.ts'
 import { publicKeys } from './client-keys.ts'
 import { newBindingKey } from './dpop.ts'
 import { isTokenUnknown, isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
-import { createGrants, type Grants, hinted, isUsable, proofWith, sessionEndOf } from './grants.ts'
+import { createGrants, type Grants, hinted, isUsable, sessionEndOf } from './grants.ts'
 import { mayBeNewer } from './id-token.ts'
 import { createInspection, type Inspection } from './inspection.ts'
 import { type LogoutToken, verifiedLogoutToken } from './logout-token.ts'
@@ -104,7 +104,7 @@ export function createRelyingParty(
   }
 
   async function withUserinfo(
-    { configuration, metadata }: AuthorizationServer,
+    { configuration, metadata, proven }: AuthorizationServer,
     { accessToken, key }: Pick<TokenSet, 'accessToken' | 'key'>,
     claims: Record<string, unknown> & { sub: string },
   ): Promise<Record<string, unknown>> {
@@ -117,8 +117,9 @@ export function createRelyingParty(
       return claims
     }
     try {
-      const proof = await proofWith(configuration, key)
-      const more = await client.fetchUserInfo(configuration, accessToken, claims.sub, proof)
+      const more = await proven.send(configuration, key, (proof) =>
+        client.fetchUserInfo(configuration, accessToken, claims.sub, proof),
+      )
       return { ...more, ...claims }
     } catch (error) {
       const reason = reasonOf(error)
@@ -201,14 +202,13 @@ export function createRelyingParty(
 
     async finish(answer, transaction) {
       const authorizationServer = await server()
-      const { configuration, metadata } = authorizationServer
+      const { configuration, metadata, proven } = authorizationServer
       checkIssuer(answer.iss, provider, metadata)
       const sentAt = platform.now()
       const callback = new URL(redirectUri)
       for (const [name, value] of Object.entries(answer)) callback.searchParams.set(name, value)
       try {
         const { key } = transaction
-        const proof = await proofWith(configuration, key)
         const checks = {
           expectedState: transaction.state,
           expectedNonce: transaction.nonce,
@@ -216,7 +216,9 @@ export function createRelyingParty(
           idTokenExpected: true,
           ...(transaction.maxAge === undefined ? {} : { maxAge: transaction.maxAge }),
         }
-        const response = await client.authorizationCodeGrant(configuration, callback, checks, {}, proof)
+        const response = await proven.send(configuration, key, (proof) =>
+          client.authorizationCodeGrant(configuration, callback, checks, {}, proof),
+        )
         const idToken = response.id_token
         if (idToken === undefined) throw new CoatcheckError('login_failed', 'id_token_missing')
         if (!isUsable(response, key)) throw new CoatcheckError('login_failed', 'response_malformed')

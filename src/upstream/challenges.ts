@@ -10,6 +10,11 @@ export function isNonceWanted(challenge: string): boolean {
   return hasError(challenge, 'use_dpop_nonce')
 }
 
+/** Whether the upstream does not accept the proof (RFC 9449, section 7.1). */
+export function isProofRefused(challenge: string): boolean {
+  return hasError(challenge, 'invalid_dpop_proof')
+}
+
 /** What a stronger sign-in must be like, in the names of the authorization request. */
 export interface StepUp {
   acr_values?: string

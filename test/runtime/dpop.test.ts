@@ -113,6 +113,28 @@ describe('R070 an API that asks for a nonce', () => {
     expect((await proofOf(world, world.api.last())).payload.nonce).toBe('rs-nonce')
   })
 
+  test('that is good once gets from each call the one that call was given, however many there are at once', async () => {
+    const world = await boundWorld()
+    const browser = await signedIn(world)
+    const given = new Set<unknown>()
+    const challenged: (() => void)[] = []
+    world.api.answer = async ({ method = '', headers }, response) => {
+      const token = String(headers.authorization).slice(5)
+      const { payload } = await openProof({ method, headers }, `${world.api.url}/v1/orders`, token)
+      if (given.delete(payload.nonce)) {
+        response.end('{}')
+        return
+      }
+      const nonce = `nonce-${challenged.length}`
+      given.add(nonce)
+      // All of them hear of their nonces at once, so that each has seen the others' by the time it tries again.
+      challenged.push(() => response.writeHead(401, wantsNonce(nonce)).end('no'))
+      if (challenged.length === 20) for (const answer of challenged) answer()
+    }
+    const calls = Array.from({ length: 20 }, () => browser.fetch('/api/orders'))
+    expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(calls.map(() => 200))
+  })
+
   test('again and again is asked twice, and its 401 goes through', async () => {
     const world = await boundWorld()
     const browser = await signedIn(world)
@@ -141,4 +163,96 @@ describe('R070 an API that asks for a nonce', () => {
       expect((await proofOf(world, world.api.last())).payload.nonce).toBe('n')
     },
   )
+})
+
+describe('R068 an authorization server that asks for a nonce', () => {
+  test('with every answer is asked twice each time: no sign-in comes of it, and no refresh, but no session ends', async () => {
+    const world = await boundWorld()
+    world.as.behaviour.expiresIn = 0.05
+    const browser = await signedIn(world)
+    await passed(60)
+    let count = 0
+    world.as.behaviour.faults['/token'] = () => ({
+      status: 400,
+      headers: { 'dpop-nonce': `nonce-${count++}` },
+      body: { error: 'use_dpop_nonce' },
+    })
+    expect((await world.browser().signIn()).status).toBe(400)
+    expect(count).toBe(2)
+    expect((await browser.fetch('/api/orders')).status).toBe(503)
+    expect(count).toBe(4)
+    expect((await browser.fetch('/auth/session')).json()).toMatchObject({ authenticated: true })
+  })
+
+  test('R069 that stays the same is asked twice once, whoever signs in after that', async () => {
+    const world = await boundWorld('as-nonce')
+    for (let user = 0; user < 5; user++) await signedIn(world)
+    expect(world.as.to('/token')).toHaveLength(6)
+  })
+})
+
+describe('R074 a server whose clock is not ours', () => {
+  const minutes = 60_000
+
+  test.each([5, -5, 55])('by %d minutes is believed, from its first refusal on', async (off) => {
+    const world = await startWorld(({ as }) => {
+      as.behaviour.dpop = { nonce: 'as-nonce', ahead: off * minutes }
+      return { providers: [{ ...providerFor(as), dpop: true }] }
+    })
+    const browser = await signedIn(world)
+    // Its clock is looked at first, then the nonce.
+    expect(world.as.to('/token')).toHaveLength(3)
+    await signedIn(world)
+    expect(world.as.to('/token')).toHaveLength(4)
+    world.api.answer = async ({ method = '', headers }, response) => {
+      const token = String(headers.authorization).slice(5)
+      const isGood = await openProof({ method, headers }, `${world.api.url}/v1/orders`, token, -off * minutes).then(
+        () => true,
+        () => false,
+      )
+      const date = new Date(Date.now() - off * minutes).toUTCString()
+      response
+        .writeHead(isGood ? 200 : 401, {
+          date,
+          ...(!isGood && { 'www-authenticate': 'DPoP error="invalid_dpop_proof"' }),
+        })
+        .end('{}')
+    }
+    for (let call = 0; call < 2; call++) expect((await browser.fetch('/api/orders')).status).toBe(200)
+    expect(world.api.requests).toHaveLength(3)
+    expect(world.as.to('/token')).toHaveLength(4)
+  })
+
+  test.each([0, 65, -65])(
+    'by %d minutes is not the reason, or too far: it is asked once, and that is told',
+    async (off) => {
+      const world = await boundWorld()
+      const browser = await signedIn(world)
+      const date = () => new Date(Date.now() + off * minutes).toUTCString()
+      world.as.behaviour.faults['/token'] = () => ({
+        status: 400,
+        headers: { date: date() },
+        body: { error: 'invalid_dpop_proof' },
+      })
+      expect((await world.browser().signIn()).status).toBe(400)
+      expect(world.as.to('/token')).toHaveLength(2)
+      expect(world.logged('login.failed').map(({ reason }) => reason)).toEqual(['proof_rejected'])
+      world.api.answer = (_, response) =>
+        response.writeHead(401, { date: date(), 'www-authenticate': 'DPoP error="invalid_dpop_proof"' }).end('no')
+      expect((await browser.fetch('/api/orders')).status).toBe(401)
+      expect(world.api.requests).toHaveLength(1)
+    },
+  )
+
+  test('of its own with every answer is asked twice each time', async () => {
+    const world = await boundWorld()
+    let ahead = 0
+    world.as.behaviour.faults['/token'] = () => {
+      ahead += minutes
+      const date = new Date(Date.now() + ahead).toUTCString()
+      return { status: 400, headers: { date }, body: { error: 'invalid_dpop_proof' } }
+    }
+    await world.browser().signIn()
+    expect(world.as.to('/token')).toHaveLength(2)
+  })
 })

@@ -33,3 +33,21 @@ describe.each(kinds)('R516 APIs on two routes that always refuse %s', (_, token)
     expect(as.reuses).toEqual([])
   })
 })
+
+test('R516 an API that refuses one token after another once it has taken it has a few replaced, and then none for a while', async () => {
+  const { as, api, browser } = await startWorld()
+  const user = browser()
+  await user.signIn()
+  let shown: string | undefined
+  api.answer = ({ headers }, response) => {
+    const isKnown = headers.authorization === shown
+    shown = headers.authorization
+    response.writeHead(isKnown ? 401 : 200, isKnown ? { 'www-authenticate': 'Bearer error="invalid_token"' } : {})
+    response.end('{}')
+  }
+  const before = as.to('/token').length
+  const statuses: number[] = []
+  for (let call = 0; call < 10; call++) statuses.push((await user.fetch('/api/x')).status)
+  expect(statuses).toEqual([200, 200, 200, 200, 200, 401, 401, 401, 401, 401])
+  expect(as.to('/token').length - before).toBe(4)
+})

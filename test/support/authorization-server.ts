@@ -56,8 +56,11 @@ export interface Behaviour {
   checksVerifier: boolean
   /** Public key of a client that signs assertions (RFC 7523), or where to find it; with it no secret is accepted. */
   clientKey: CryptoKey | JWTVerifyGetKey | undefined
-  /** Binds tokens to the key of the `DPoP` proof that a request has, and asks for a nonce in it, if one is named. */
-  dpop: { nonce?: string } | undefined
+  /**
+   * Binds tokens to the key of the `DPoP` proof that a request has, and asks for a nonce in it, if one is named. `ahead`: how
+   * far the clock is ahead that it looks at, in milliseconds.
+   */
+  dpop: { nonce?: string; ahead?: number } | undefined
   /** Believes what openMutualTls() says of the certificate that the client showed, and no secret. */
   clientCertificate: boolean
   /** What introspection says of a token, by its value; of any other, that it is not active. */
@@ -227,9 +230,14 @@ export async function startAuthorizationServer(tls?: Certificate): Promise<Autho
       const { body } = request
       const wanted = behaviour.dpop?.nonce
       if (behaviour.dpop) {
-        const { payload } = await openProof(request, `${issuer}/token`)
-        if (payload.nonce !== wanted) {
-          return { status: 400, headers: { 'dpop-nonce': wanted ?? '' }, body: { error: 'use_dpop_nonce' } }
+        const { ahead = 0 } = behaviour.dpop
+        const proof = await openProof(request, `${issuer}/token`, undefined, ahead).catch(() => undefined)
+        if (!proof) {
+          const date = new Date(Date.now() + ahead).toUTCString()
+          return { status: 400, headers: { date }, body: { error: 'invalid_dpop_proof' } }
+        }
+        if (wanted !== undefined && proof.payload.nonce !== wanted) {
+          return { status: 400, headers: { 'dpop-nonce': wanted }, body: { error: 'use_dpop_nonce' } }
         }
       }
       if (body.get('grant_type') === 'authorization_code') {

@@ -13,15 +13,18 @@ const seen = new Set<string>()
 /**
  * @param url what the server believes it is asked at, without query
  * @param accessToken the one that came with it, towards an API
+ * @param ahead how far the clock of the server is ahead, in milliseconds
  */
 export async function openProof(
   { method, headers }: { method: string; headers: Record<string, string | string[] | undefined> },
   url: string,
   accessToken?: string,
+  ahead = 0,
 ): Promise<Proof> {
   const { payload, protectedHeader } = await jwtVerify(String(headers.dpop), EmbeddedJWK, {
     typ: 'dpop+jwt',
     maxTokenAge: 60,
+    currentDate: new Date(Date.now() + ahead),
   })
   const { jwk } = protectedHeader
   if (jwk === undefined || 'd' in jwk) throw new Error('The proof has no public key, or a private one')
