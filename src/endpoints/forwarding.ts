@@ -4,9 +4,9 @@ import { CoatcheckError, errorCodes } from '../errors.ts'
 import type { LoginUrl } from '../login-url.ts'
 import type { AnswerCookies } from '../oauth/answer-cookies.ts'
 import type { Credential, Credentials } from '../oauth/credentials.ts'
-import type { Challenged, Dpop } from '../oauth/dpop.ts'
+import type { Dpop } from '../oauth/dpop.ts'
 import type { AccessToken, BindingKey } from '../oauth/token-set.ts'
-import { type Exchange, headerText, type Platform, type UpstreamCall } from '../platform.ts'
+import { type Exchange, type HeaderRecord, headerText, type Platform, type UpstreamCall } from '../platform.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import { challengeFor, isInvalidToken, scopeAskedFor, stepUpAskedFor } from '../upstream/challenges.ts'
@@ -64,7 +64,7 @@ type Refused = 'token' | 'proof'
 
 /** Whether each of them is worth another try. */
 interface Worth extends Record<Refused, boolean> {
-  /** The nonce that the last try was challenged with. */
+  /** The nonce that the call was challenged with. */
   nonce: string | undefined
   /** Whether the last try was refused for its token, and that goes through. */
   isRefused: boolean
@@ -75,7 +75,7 @@ const isBound = (token: AccessToken): token is AccessToken & { readonly key: Bin
 type ForwardedBody = UpstreamCall['body']
 
 /** Looks at the head of an answer; `true` withholds it from the browser. */
-type Withhold = (status: number, challenge: string | undefined, better: Challenged | undefined) => boolean
+type Withhold = (status: number, challenge: string | undefined, answer: HeaderRecord) => boolean
 
 export function createForwarding({
   config,
@@ -159,7 +159,8 @@ export function createForwarding({
     const { session, credential, route } = call
     let refusal: CoatcheckError | Refused | undefined
     let wanted: readonly string[] | undefined
-    const withhold: Withhold = (status, challenge, better) => {
+    const withhold: Withhold = (status, challenge, answer) => {
+      const better = proof === undefined ? undefined : dpop.learn(route.origin, status, answer, worth)
       if (challenge === undefined || (status !== 401 && status !== 403)) return false
       if (session) {
         const stepUp = status === 401 ? stepUpAskedFor(challenge) : undefined
@@ -169,7 +170,7 @@ export function createForwarding({
       if (refusal || wanted) return true
       if (status !== 401 || credential?.token === undefined) return false
       if (better) {
-        refusal = worth.proof ? 'proof' : undefined
+        refusal = 'proof'
         worth.nonce = better.nonce
       } else if (isInvalidToken(challenge)) {
         refusal = worth.token ? 'token' : undefined
@@ -232,9 +233,8 @@ export function createForwarding({
       stallTimeout: route.stallTimeout,
       bodyLimit: route.bodyLimit,
       receive(status, answer) {
-        const better = proof === undefined ? undefined : dpop.learn(route.origin, status, answer)
         const asked = headerText(answer, 'www-authenticate')
-        if (withhold(status, asked, better)) return undefined
+        if (withhold(status, asked, answer)) return undefined
         answered = status
         waited = platform.now() - sentAt
         const location = headerText(answer, 'location')

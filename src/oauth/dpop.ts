@@ -19,9 +19,12 @@ export interface Proven {
   readonly url: string
 }
 
-/** What an API wants of the next try. */
-export interface Challenged {
+/** How far a call has got. */
+export interface ProvenTry {
+  /** The nonce that it was challenged with, and that is in its last proof. */
   readonly nonce: string | undefined
+  /** Whether a refused proof is worth another. */
+  readonly proof: boolean
 }
 
 export interface Dpop {
@@ -34,7 +37,7 @@ export interface Dpop {
    * Learns from an answer of an API.
    * @returns with what another proof may be accepted, where this one was not (RFC 9449, sections 7.1 and 9)
    */
-  learn(origin: string, status: number, answer: HeaderRecord): Challenged | undefined
+  learn(origin: string, status: number, answer: HeaderRecord, tried: ProvenTry): Pick<ProvenTry, 'nonce'> | undefined
 }
 
 /** A key for one sign-in. It is kept with the tokens, sealed. */
@@ -89,13 +92,12 @@ export function createDpop(now: () => number): Dpop {
         .sign(await keyOf(key))
     },
 
-    learn(origin, status, answer) {
+    learn(origin, status, answer, tried) {
       const nonce = headerText(answer, 'dpop-nonce')
-      wishes.learn(origin, nonce)
-      const challenge = status === 401 ? headerText(answer, 'www-authenticate') : undefined
-      if (challenge === undefined) return undefined
-      // Where many are challenged at once each has to use its own: the server may take each nonce once.
+      const challenge = (status === 401 && tried.proof && headerText(answer, 'www-authenticate')) || ''
+      // For this call alone: it may be good once, and others must not be faster.
       if (isNonceWanted(challenge)) return { nonce: isNonce(nonce) ? nonce : undefined }
+      wishes.learn(origin, nonce ?? tried.nonce)
       const isOfClock = isProofRefused(challenge) && wishes.goBy(origin, headerText(answer, 'date'))
       return isOfClock ? { nonce: undefined } : undefined
     },

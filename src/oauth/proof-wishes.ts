@@ -12,7 +12,7 @@ export interface ProofWish {
 export interface ProofWishes {
   /** What the next proof for an origin should have. */
   of(origin: string): ProofWish
-  /** Takes the nonce of any answer. Each origin has nonces of its own (section 8.2). */
+  /** Takes a nonce that the next proof may have, whosever it is. Each origin has nonces of its own (section 8.2). */
   learn(origin: string, nonce: string | null | undefined): void
   /**
    * Goes by the clock of a server that refused a proof (section 11.1), where that is up to an hour from ours.

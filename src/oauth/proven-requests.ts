@@ -1,6 +1,8 @@
 // Requests to one authorization server that prove a key (RFC 9449): with its nonce and by its clock, as far as they are known.
+import { decodeJwt } from 'jose'
 import { LRUCache } from 'lru-cache'
 import * as client from 'openid-client'
+import type { FetchInit } from '../platform.ts'
 import type { AuthorizationServerFetch } from './authorization-server-fetch.ts'
 import { keyPairOf } from './dpop.ts'
 import { answerOf, isProofRefused } from './failures.ts'
@@ -24,6 +26,12 @@ export interface ProvenRequests {
   ): Promise<T>
 }
 
+/** The nonce in the proof that a request had, if it had one. */
+function nonceIn({ headers }: FetchInit): string | undefined {
+  const proof = new Headers(headers).get('dpop')
+  return proof === null ? undefined : decodeJwt<{ nonce?: string }>(proof).nonce
+}
+
 export function createProvenRequests(now: () => number): ProvenRequests {
   const wishes = createProofWishes(now)
   const pairs = new LRUCache<string, client.CryptoKeyPair>({ max: 5_000 })
@@ -37,7 +45,8 @@ export function createProvenRequests(now: () => number): ProvenRequests {
   return {
     learning: (fetch) => async (url, init) => {
       const answer = await fetch(url, init)
-      wishes.learn(new URL(url).origin, answer.headers.get('dpop-nonce'))
+      // That of a refusal is for the request that was refused: it may be good once, and others must not be faster.
+      if (answer.ok) wishes.learn(new URL(url).origin, answer.headers.get('dpop-nonce') ?? nonceIn(init))
       return answer
     },
 
