@@ -110,10 +110,7 @@ export function createForwarding({
           return outcome
         }
         worth[outcome] = false
-        if (outcome === 'token') {
-          call = await renewed(call)
-          worth.nonce = undefined
-        }
+        if (outcome === 'token') call = await renewed(call)
       }
     } catch (error) {
       const { code, reason } = error instanceof CoatcheckError ? error : unexpected
@@ -169,10 +166,9 @@ export function createForwarding({
       }
       if (refusal || wanted) return true
       if (status !== 401 || credential?.token === undefined) return false
-      if (better) {
-        refusal = 'proof'
-        worth.nonce = better.nonce
-      } else if (isInvalidToken(challenge)) {
+      worth.nonce = better?.nonce
+      if (better) refusal = 'proof'
+      else if (isInvalidToken(challenge)) {
         refusal = worth.token ? 'token' : undefined
         worth.isRefused = refusal === undefined
         if (worth.isRefused) onRefused()
