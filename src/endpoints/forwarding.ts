@@ -4,7 +4,7 @@ import { CoatcheckError, errorCodes } from '../errors.ts'
 import type { LoginUrl } from '../login-url.ts'
 import type { AnswerCookies } from '../oauth/answer-cookies.ts'
 import type { Credential, Credentials } from '../oauth/credentials.ts'
-import type { Dpop } from '../oauth/dpop.ts'
+import type { Dpop, ProvenTry } from '../oauth/dpop.ts'
 import type { AccessToken, BindingKey } from '../oauth/token-set.ts'
 import { type Exchange, type HeaderRecord, headerText, type Platform, type UpstreamCall } from '../platform.ts'
 import type { Session } from '../session/session.ts'
@@ -63,9 +63,8 @@ const unexpected = { code: 'internal_error', reason: 'unexpected' } as const
 type Refused = 'token' | 'proof'
 
 /** Whether each of them is worth another try. */
-interface Worth extends Record<Refused, boolean> {
-  /** The nonce that the call was challenged with. */
-  nonce: string | undefined
+interface Worth extends ProvenTry {
+  token: boolean
   /** Whether the last try was refused for its token, and that goes through. */
   isRefused: boolean
 }
@@ -105,10 +104,8 @@ export function createForwarding({
       for (;;) {
         const proof = proofFor(call, worth.nonce)
         const outcome = await attempt(call, body, proof && (await proof), worth, () => refusedForGood(call, first))
-        if (typeof outcome !== 'string') {
-          if (call !== first && !worth.isRefused) credentials.wasWorthIt(call.credential)
-          return outcome
-        }
+        if (call !== first && typeof outcome !== 'string' && !worth.isRefused) credentials.wasWorthIt(call.credential)
+        if (typeof outcome !== 'string') return outcome
         worth[outcome] = false
         if (outcome === 'token') call = await renewed(call)
       }

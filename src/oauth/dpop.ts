@@ -22,9 +22,9 @@ export interface Proven {
 /** How far a call has got. */
 export interface ProvenTry {
   /** The nonce that it was challenged with, and that is in its last proof. */
-  readonly nonce: string | undefined
+  nonce: string | undefined
   /** Whether a refused proof is worth another. */
-  readonly proof: boolean
+  proof: boolean
 }
 
 export interface Dpop {
