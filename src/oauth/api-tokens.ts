@@ -164,6 +164,7 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
   /** Fetches with a lease, so that of all instances one asks. */
   function leased(
     relyingParty: RelyingParty | undefined,
+    grant: 'client' | 'exchange',
     fetch: (ask: Ask, need: Need) => Promise<AccessToken>,
   ): Place['renew'] {
     return async (need) => {
@@ -174,7 +175,8 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
         find: () => outcome(need),
         async work() {
           const request = need.place.request()
-          const ask: Ask = (what) => breakers.run(provider, () => what(relyingParty))
+          // Breakers of their own: what strangers call, or one API takes, must not keep sessions from their refresh.
+          const ask: Ask = (what) => breakers.run(`${provider} ${grant}`, () => what(relyingParty))
           const token = await fetch(ask, need).catch((error) => {
             const told = error instanceof CoatcheckError ? error : unavailable('unexpected', error)
             log({ event: 'token.failed', provider, reason: told.reason })
@@ -222,7 +224,7 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
     exchanged(session, api, refused) {
       const token = steady(`${session.family} ${api.name}`, refused)
       if (token) return token
-      const renew = leased(relyingPartyOf(relyingParties, session.holding), async (ask, { unasked }) => {
+      const renew = leased(relyingPartyOf(relyingParties, session.holding), 'exchange', async (ask, { unasked }) => {
         const exchange = () => ask((relyingParty) => relyingParty.exchange(session.holding.tokens, api))
         const { tokens: subject } = session.holding
         return exchange().catch(async (error) => {
@@ -246,7 +248,9 @@ export function createApiTokens(config: Pick<Config, 'refresh'>, parts: ApiToken
       const token = steady(name, refused)
       if (token) return token
       const key = async () => `c-${(await sealer.hashes('client', name))[0]?.slice(0, 22)}/token`
-      const renew = leased(relyingParties.get(provider), (ask) => ask((relyingParty) => relyingParty.clientToken(api)))
+      const renew = leased(relyingParties.get(provider), 'client', (ask) =>
+        ask((relyingParty) => relyingParty.clientToken(api)),
+      )
       return get({ name, half: '', key, request: () => name, renew }, refused)
     },
 

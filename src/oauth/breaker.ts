@@ -19,18 +19,18 @@ interface Breaker {
   run<T>(work: () => Promise<T>): Promise<T>
 }
 
-/** One breaker for each provider. */
+/** One breaker for each name: a provider, and what it is asked for besides the tokens of sessions. */
 export interface Breakers {
   /** See `Breaker.run`. */
-  run<T>(provider: string, work: () => Promise<T>): Promise<T>
+  run<T>(name: string, work: () => Promise<T>): Promise<T>
 }
 
 export function createBreakers(now: () => number): Breakers {
   const breakers = new Map<string, Breaker>()
   return {
-    run(provider, work) {
-      const breaker = breakers.get(provider) ?? createBreaker(now)
-      breakers.set(provider, breaker)
+    run(name, work) {
+      const breaker = breakers.get(name) ?? createBreaker(now)
+      breakers.set(name, breaker)
       return breaker.run(work)
     },
   }

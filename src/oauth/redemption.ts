@@ -88,7 +88,9 @@ export function createRedemption(
     if (!(await held.check())) return lost
     const startedAt = now()
     try {
-      const tokens = await breakers.run(provider, () => relyingParty.refresh(session.holding, wanted?.api))
+      // A server that fails over one API has not failed over sessions.
+      const breaker = wanted ? `${provider} api` : provider
+      const tokens = await breakers.run(breaker, () => relyingParty.refresh(session.holding, wanted?.api))
       const outcome = await settled(turn, tokens, relyingParty)
       const { generation } = outcome === 'unchanged' ? session.holding : outcome.holding
       log({ event: 'refresh.completed', ...about, generation, milliseconds: now() - startedAt })

@@ -390,3 +390,34 @@ describe('a route with an API key (static)', () => {
     expect(grantsOf(world, 'refresh_token')).toEqual([])
   })
 })
+
+describe('an authorization server that fails over other tokens than those of sessions', () => {
+  const kinds = {
+    'of the application, asked for by anybody (client)': 'client',
+    'that are exchanged (exchange)': { kind: 'exchange', audience: 'ledger' },
+    'for one API (resource)': { kind: 'user', resource: 'https://ledger.example' },
+  } as const
+
+  test.each(Object.entries(kinds))('tokens %s: sessions are renewed all the same', async (_, token) => {
+    const world = await startWorld(({ api }) => ({
+      routes: [
+        { path: '/api', upstream: `${api.url}/v1`, token: 'user' },
+        { path: '/api/other', upstream: `${api.url}/other`, token },
+      ],
+    }))
+    world.as.behaviour.expiresIn = 0.05
+    const waiting = await signedIn(world)
+    world.as.behaviour.expiresIn = 300
+    world.as.behaviour.faults['/token'] = ({ body }) => {
+      const grant = body.get('grant_type')
+      const isOfSessions = grant === 'authorization_code' || (grant === 'refresh_token' && !body.has('resource'))
+      return isOfSessions ? undefined : { status: 500, body: 'broken' }
+    }
+    // More than it takes to leave a server alone.
+    for (let failure = 0; failure < 7; failure++) {
+      const other = token === 'client' ? world.browser() : await signedIn(world)
+      expect((await other.fetch('/api/other/x')).status).toBe(503)
+    }
+    expect((await waiting.fetch('/api/x')).status).toBe(200)
+  })
+})
