@@ -144,7 +144,9 @@ export function http2Connections({ fallBack, ...endpoint }: Http2Options): Http2
       else guarded(call, () => handler.onResponseData?.(controller, chunk))
     })
     stream.on('end', () => {
-      // A stream that was reset ends as well, but not like this; and one that is too short is only found out later.
+      // A stream that was reset ends as well, but not like this; and one that is too short is only found out later. A reset
+      // without an error passes for the end (unlike RFC 9113, section 8.1): while its connection is busy, Node's own server
+      // ends most of its answers so, whole ones, where it has not announced how long they are.
       if (!isLive() || !hasHead || stream.rstCode !== constants.NGHTTP2_NO_ERROR) return
       if (missing) return fail(call, new CoatcheckError('upstream_invalid', 'upstream_garbage'))
       finish(call)
