@@ -130,7 +130,9 @@ export const configSchema = z.strictObject({
   trustedProxies: z
     .array(network, 'must be a list')
     .default([])
-    .describe('Networks whose `X-Forwarded-For` and `-Proto` are believed.'),
+    .describe(
+      'Networks whose `X-Forwarded-For` and `-Proto` are believed. Ports in it are left out; what is no address is on no list of addresses, and `allowIps` and `denyIps` refuse it.',
+    ),
   session: session.describe('The browser session.'),
   store: store.describe('Shared state: refresh coordination, ended sessions, used logins.'),
   refresh: refresh.prefault({}).describe('How access tokens are renewed.'),

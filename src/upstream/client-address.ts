@@ -8,21 +8,33 @@ export type ClientAddress = (exchange: Exchange) => string | undefined
 
 /**
  * The last address of `X-Forwarded-For` that no trusted proxy wrote about another trusted proxy; without a trusted proxy
- * simply the other end of the connection (ASVS 15.3.4).
+ * simply the other end of the connection (ASVS 15.3.4). Unknown where a trusted proxy wrote what is no address: whoever that
+ * is, it is not the proxy, whose address may be on a list of those that are let in.
  */
 export function clientAddressOf(trustedProxies: readonly Network[]): ClientAddress {
   if (trustedProxies.length === 0) return ({ peer }) => peer
   return ({ peer, headers }) => {
     if (!isWithin(peer, trustedProxies)) return peer
-    const hops = (headerText(headers, 'x-forwarded-for') ?? '').split(',').map((hop) => hop.trim())
+    const hops = (headerText(headers, 'x-forwarded-for') ?? '').split(',')
     let client = peer
     for (const hop of hops.reverse()) {
-      if (!ipaddr.isValid(hop)) return client
-      client = hop
-      if (!isWithin(hop, trustedProxies)) return client
+      const text = hop.trim()
+      // An empty element of a list is none (RFC 9110, section 5.6.1).
+      if (text === '') continue
+      client = addressIn(text)
+      if (!isWithin(client, trustedProxies)) return client
     }
     return client
   }
+}
+
+/** The address of one hop. Some proxies write the port behind it, and IPv6 in brackets (as in RFC 7239, section 6). */
+function addressIn(hop: string): string | undefined {
+  const [, v6, v4] = /^(?:\[([^\]]*)\](?::\d{1,5})?|([^:]*):\d{1,5})$/.exec(hop) ?? []
+  const address = v6 ?? v4 ?? hop
+  // Numbers that could be read as an address (`0x7f000001`, `127.1`) are none: nobody else would read them the same way.
+  const isAddress = v6 === undefined && ipaddr.IPv4.isValidFourPartDecimal(address)
+  return isAddress || (v4 === undefined && ipaddr.IPv6.isValid(address)) ? address : undefined
 }
 
 /**

@@ -68,8 +68,33 @@ describe('R023 R515 The client address without a trusted proxy', () => {
 describe('R515 The client address behind trusted proxies', () => {
   const shared = sharedWorld(({ api }) => ({
     trustedProxies: ['127.0.0.0/8', '10.0.0.0/8'],
-    routes: [{ path: '/api/open', upstream: `${api.url}/open`, token: 'none' }],
+    routes: [
+      { path: '/api/open', upstream: `${api.url}/open`, token: 'none' },
+      { path: '/api/inside', upstream: `${api.url}/inside`, token: 'none', allowIps: ['127.0.0.0/8', '10.0.0.0/8'] },
+      { path: '/api/outside', upstream: `${api.url}/outside`, token: 'none', denyIps: ['203.0.113.0/24'] },
+      {
+        path: '/api/rare',
+        upstream: `${api.url}/rare`,
+        token: 'none',
+        rateLimit: { per: 'address', requests: 3, window: '10m' },
+      },
+    ],
   }))
+  /** What trusted proxies write about somebody whose address they do not tell, or tell as nobody can read it. */
+  const unreadable = [
+    ...[
+      'unknown',
+      '_hidden',
+      '"203.0.113.9"',
+      '203.0.113.9:x',
+      '203.0.113.9:123456',
+      '[203.0.113.9]:80',
+      '[::1',
+      ':80',
+    ],
+    ...['203.0.113.9, unknown', '10.1.1.1, _hidden, 10.0.0.2', '2001:db8::1]:80', '3405803785', '0xcb007109', '127.1'],
+    'unknown, 10.0.0.2:80',
+  ]
 
   test('is the last address that no trusted proxy is answerable for', async () => {
     const { url, api } = shared()
@@ -82,11 +107,45 @@ describe('R515 The client address behind trusted proxies', () => {
       ['<script>, 203.0.113.9', '203.0.113.9'],
       ['2001:db8::1', '2001:db8::1'],
       ['::ffff:10.0.0.1', '::ffff:10.0.0.1'],
+      ['203.0.113.9:4711', '203.0.113.9'],
+      ['203.0.113.9:4711, 10.0.0.2:80', '203.0.113.9'],
+      ['[2001:db8::1]:443', '2001:db8::1'],
+      ['[2001:db8::1], 10.0.0.2', '2001:db8::1'],
+      ['evil, 203.0.113.9,', '203.0.113.9'],
     ]
     for (const [forwarded, expected] of reports) {
       await call(url, '/api/open/x', `X-Forwarded-For: ${forwarded}`)
       expect(api.last().headers['x-forwarded-for'], forwarded).toBe(expected)
     }
+  })
+
+  test('is nobody that a list lets in where it cannot be read, and never that of the proxy', async () => {
+    const { url, api } = shared()
+    const wrong: string[] = []
+    for (const forwarded of unreadable) {
+      for (const path of ['/api/inside/x', '/api/outside/x']) {
+        const { status } = await call(url, path, `X-Forwarded-For: ${forwarded}`)
+        if (status !== 403) wrong.push(`${path}, ${forwarded} -> ${status}`)
+      }
+      await call(url, '/api/open/x', `X-Forwarded-For: ${forwarded}`)
+      const told = api.last().headers['x-forwarded-for']
+      if (told !== undefined) wrong.push(`${forwarded} is told to the upstream as ${told}`)
+    }
+    for (const forwarded of ['203.0.113.9:4711', '203.0.113.9:4711, 10.0.0.2']) {
+      for (const path of ['/api/inside/x', '/api/outside/x']) {
+        const { status } = await call(url, path, `X-Forwarded-For: ${forwarded}`)
+        if (status !== 403) wrong.push(`${path}, ${forwarded} -> ${status}`)
+      }
+    }
+    expectNone(wrong)
+  })
+
+  test('is one for all whose address cannot be read, where addresses are counted', async () => {
+    const { url } = shared()
+    const statuses: number[] = []
+    for (const lie of unreadable) statuses.push((await call(url, '/api/rare/x', `X-Forwarded-For: ${lie}`)).status)
+    expect(statuses).toEqual([200, 200, 200, ...unreadable.slice(3).map(() => 429)])
+    expect((await call(url, '/api/rare/x', 'X-Forwarded-For: 203.0.113.9:1')).status).toBe(200)
   })
 
   test('is never text that is no address', async () => {
