@@ -28,17 +28,20 @@ export interface StepUp {
 export function stepUpAskedFor(challenge: string | undefined): StepUp | undefined {
   if (challenge === undefined || !hasError(challenge, 'insufficient_user_authentication')) return undefined
   // Values that could not be in an authorization request are left out.
-  const acr = /\bacr_values\s*=\s*"([\x21\x23-\x5b\x5d-\x7e ]{1,512})"/i.exec(challenge)?.[1]
-  const age = /\bmax_age\s*=\s*"?(\d{1,9})\b/i.exec(challenge)?.[1]
+  const acr = parameter(challenge, 'acr_values', sayable)
+  const age = parameter(challenge, 'max_age', /^\d{1,9}$/)
   return { ...(acr !== undefined && { acr_values: acr }), ...(age !== undefined && { max_age: age }) }
 }
 
 /** The scopes that the upstream says are missing (RFC 6750, section 3.1), which may be none by name; else `undefined`. */
 export function scopeAskedFor(challenge: string | undefined): readonly string[] | undefined {
   if (challenge === undefined || !hasError(challenge, 'insufficient_scope')) return undefined
-  const scope = /\bscope\s*=\s*"([\x21\x23-\x5b\x5d-\x7e ]{1,512})"/i.exec(challenge)?.[1] ?? ''
+  const scope = parameter(challenge, 'scope', sayable) ?? ''
   return scope.split(' ').filter((name) => name !== '')
 }
+
+/** Names with spaces between, as an authorization request has them (RFC 6749, section 3.3). */
+const sayable = /^[\x21\x23-\x5b\x5d-\x7e ]{1,512}$/
 
 /**
  * A challenge of our own (RFC 6750, section 3). What could end a quoted string is left out with all of its parameter.
@@ -65,9 +68,28 @@ export function challengeFor(status: number, challenge: string | undefined): str
   return scope && bearerChallenge('insufficient_scope', { scope: scope.join(' ') })
 }
 
-/** In two steps, each linear in the length: an upstream chooses how long its challenge is, and what it repeats. */
 function hasError(challenge: string | undefined, error: string): boolean {
   if (challenge === undefined) return false
-  const at = challenge.search(/\b(?:bearer|dpop)\b/i)
-  return at !== -1 && new RegExp(`\\berror\\s*=\\s*"?${error}\\b`, 'i').test(challenge.slice(at))
+  return parametersOf(challenge).some(([name, value]) => name === 'error' && value.toLowerCase() === error)
+}
+
+function parameter(challenge: string, wanted: string, shape: RegExp): string | undefined {
+  return parametersOf(challenge).find(([name, value]) => name === wanted && shape.test(value))?.[1]
+}
+
+/**
+ * The parameters of the challenges for access tokens, names in lower case (RFC 9110, sections 11.2 and 11.6.1): a value is a
+ * quoted string, or stands there as it is. One step through the text: an upstream chooses how long it is, and what it repeats.
+ */
+function parametersOf(challenge: string): [name: string, value: string][] {
+  const found: [string, string][] = []
+  let isOurs = false
+  for (const [, word = '', quoted, bare] of challenge.matchAll(
+    /([^\s,="]+)(?:[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/g,
+  )) {
+    const value = quoted?.replace(/\\(.)/g, '$1') ?? bare
+    if (value === undefined) isOurs = /^(?:bearer|dpop)$/i.test(word)
+    else if (isOurs) found.push([word.toLowerCase(), value])
+  }
+  return found
 }

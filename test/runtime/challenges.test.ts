@@ -198,3 +198,44 @@ describe('an upstream that asks for a stronger sign-in (RFC 9470)', () => {
     expect((await browser.fetch('/api/orders')).status).toBe(403)
   })
 })
+
+describe('a challenge that is written in another way (RFC 9110, section 11.2)', () => {
+  const stepUp = 'insufficient_user_authentication'
+  test.each([
+    ['without quotes', `Bearer error="${stepUp}", acr_values=gold, max_age=5`, 'acr_values=gold&max_age=5'],
+    ['with none at all', `Bearer error=${stepUp},acr_values=urn:mace:gold`, 'acr_values=urn%3Amace%3Agold'],
+    ['with spaces and capitals', `BEARER Error = "${stepUp}" , ACR_Values\t= "gold"`, 'acr_values=gold'],
+    [
+      'behind another',
+      `Basic realm="acr_values=\\"x\\"", Bearer error="${stepUp}", acr_values=gold`,
+      'acr_values=gold',
+    ],
+    [
+      'with the name in a text',
+      `Bearer error="${stepUp}", realm="acr_values=x, y", acr_values=gold`,
+      'acr_values=gold',
+    ],
+  ])('says the same %s', async (_, challenge, query) => {
+    const world = await worldWith()
+    const browser = await signedIn(world)
+    challenging(world, 401, challenge)
+    const answer = await browser.fetch('/api/orders')
+    expect(answer.json()).toMatchObject({ code: 'step_up_required', loginUrl: `/auth/login?${query}` })
+  })
+
+  test('names its scope', async () => {
+    const world = await worldWith({}, 'write')
+    const browser = await signedIn(world)
+    challenging(world, 403, 'Bearer error=insufficient_scope, scope=write')
+    expect((await browser.fetch('/api/orders')).json().loginUrl).toMatch(/^\/auth\/login\?scope=write&/)
+  })
+
+  test('is none where it belongs to something else, or is a text', async () => {
+    const world = await worldWith()
+    const browser = await signedIn(world)
+    for (const other of [`Basic realm="Bearer error=\\"${stepUp}\\""`, `Basic realm=x, error="${stepUp}"`]) {
+      challenging(world, 401, other)
+      expect((await browser.fetch('/api/orders')).headers.get('coatcheck-error'), other).toBeNull()
+    }
+  })
+})
