@@ -5,6 +5,7 @@ import type { ConfigInput } from '../src/config.ts'
 import { readConfig } from '../src/config-reader.ts'
 import { findingKinds } from '../src/doctor/kinds.ts'
 import { createCoatcheck } from '../src/index.ts'
+import { withheldFromPages } from '../src/upstream/headers.ts'
 import { selfSigned } from './support/certificate.ts'
 import { sessionKey } from './support/coatcheck.ts'
 
@@ -37,6 +38,14 @@ test('the route of docs/upstreams.md can be copied', () => {
   const env = { ORDERS_CA: cert, ORDERS_CLIENT_CERT: cert, ORDERS_CLIENT_KEY: key }
   const { routes } = readConfig(configWith(jsonIn('docs/upstreams.md')), env)
   expect(routes[0]?.tls).toEqual({ ca: cert, cert, key, serverName: 'orders.internal' })
+})
+
+test('docs/upstreams.md has all headers that no page can send to an upstream', () => {
+  const [, list = ''] = readFileSync('docs/upstreams.md', 'utf8').split('## Headers that no page can send')
+  const [section = ''] = list.split('\n## ')
+  const rows = [...section.matchAll(/^\| (.+) \| (`.+`) \|$/gm)]
+  const documented = rows.map(([, what, names = '']) => [what, names.match(/[^`, ]+/g)])
+  expect(documented).toEqual(Object.entries(withheldFromPages).map(([what, names]) => [what, names.split(/\s+/)]))
 })
 
 describe('docs/providers', () => {

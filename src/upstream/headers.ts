@@ -7,28 +7,31 @@ import { csrfHeader, errorHeader } from '../wire.ts'
 const hopByHop = 'connection keep-alive proxy-connection te trailer trailers transfer-encoding upgrade http2-settings'
 
 /**
- * Never forwarded from a browser: what authenticates, what a trusted hop would say of the client, what makes one request
- * look like another, and what is between browser and coatcheck only.
+ * Never forwarded from a browser: what authenticates, what a trusted hop would say of the client or of the connection, what
+ * names the user, what makes one request look like another, and what is between browser and coatcheck only. A `*` stands
+ * for whatever follows. docs/upstreams.md has the same list, held by a test.
  */
-const withheldUp = new Set(
-  `${hopByHop} host content-length expect cookie cookie2 authorization dpop forwarded via x-real-ip x-client-ip
-  x-cluster-client-ip true-client-ip client-ip fastly-client-ip x-azure-clientip x-appengine-user-ip
-  x-original-forwarded-for x-user x-username x-userid x-user-id x-original-url x-rewrite-url
-  x-original-uri x-original-method x-http-method x-http-method-override x-method-override x-original-host x-host
-  sec-token-binding secure-session-response sec-secure-session-id secure-session-skipped traceparent tracestate
-  x-request-start ${csrfHeader} ${errorHeader}`.split(/\s+/),
-)
-const withheldUpPrefix = startingWith(
-  // What a hop in front would say of the connection or the client
-  'proxy- x-forwarded- x-ssl- ssl- x-client-cert client-cert x-arr- x-amzn- cf- x-envoy- x-ms-client-',
-  // Who the user is, as gateways and single sign-on modules tell their backends
-  'remote- x-remote- impersonate- tailscale-user- x-authentik- x-authenticated- x-auth-request- x-webauth- x-consumer- x-credential- x-anonymous-',
-  'x-goog-authenticated- x-goog-iap- x-ms-token- x-pomerium- x-vouch- x-jwt- x-id-token x-access-token x-userinfo oidc-',
-  // What is between browser and coatcheck, or inside coatcheck
-  'secure-session- x-hono-',
-  // What the two handshakes of a WebSocket settle for themselves
-  'sec-websocket-',
-)
+export const withheldFromPages = {
+  'belong to one connection, or to the message on it': `${hopByHop} proxy proxy-* host content-length expect via`,
+  'would authenticate': `cookie cookie2 authorization dpop sec-token-binding secure-session-* sec-secure-session-id
+    x-id-token* x-access-token* x-jwt-* impersonate-*`,
+  'say where a request comes from': `forwarded forwarded-* x-forwarded x-forwarded-* x-forward-* x-original-forwarded-for x-real-ip
+    x-client-ip x-cluster-client-ip true-client-ip client-ip fastly-client-ip x-azure-clientip x-appengine-user-ip
+    x-originating-* x-proxyuser-* wl-proxy-* cf-* x-envoy-* x-request-start x-scheme x-url-scheme front-end-https x-ssl-* ssl-*
+    x-client-cert* x-client-dn x-client-s-dn x-client-cn x-client-verify client-cert* x-arr-* x-amzn-*`,
+  'say who the user is': `x-user x-username x-userid x-user-id x-user-name x-user-email x-user-mail x-user-role x-user-roles
+    x-user-group x-user-groups x-user-sub x-user-subject x-user-info x-user-claims x-user-permissions x-user-scopes x-email
+    x-groups x-roles x-auth-user x-auth-userid x-auth-username x-auth-name x-auth-email x-auth-role x-auth-roles x-auth-groups
+    x-auth-subject remote-* x-remote-* tailscale-user-* x-authentik-* x-authenticated-* x-auth-request-* x-webauth-* x-consumer-*
+    x-credential-* x-anonymous-* x-goog-authenticated-* x-goog-iap-* x-endpoint-api-userinfo x-apigateway-api-userinfo
+    x-ms-client-* x-ms-token-* x-pomerium-* x-vouch-* x-userinfo* oidc-*`,
+  'make it another request': `x-original-url x-rewrite-url x-original-uri x-original-method x-http-method
+    x-http-method-override x-method-override x-original-host x-host x-backend-host`,
+  'are for coatcheck to say': `traceparent tracestate x-hono-* sec-websocket-* ${csrfHeader} ${errorHeader}`,
+} as const
+const namesUp = Object.values(withheldFromPages).flatMap((names) => names.split(/\s+/))
+const withheldUp = new Set(namesUp)
+const withheldUpPrefix = startingWith(...namesUp.flatMap((name) => (name.endsWith('*') ? [name.slice(0, -1)] : [])))
 
 /**
  * Never passed on to a browser: what would change the state of our own origin (R518-R524), what coatcheck says itself,

@@ -103,6 +103,12 @@ describe('R509 Identity from the browser', () => {
         'X-Pomerium-Jwt-Assertion',
       ],
     ],
+    'what other hops would say': [
+      ...['Proxy', 'Proxy-Client-IP', 'WL-Proxy-Client-IP', 'X-Forwarded', 'Forwarded-For', 'X-Forward-For'],
+      ...['X-Originating-IP', 'X-ProxyUser-Ip', 'X-Client-DN', 'X-Client-Verify', 'Front-End-Https', 'X-Scheme'],
+      ...['X-User-Email', 'X-User-Roles', 'X-Auth-User', 'X-Email', 'X-Roles', 'X-Groups'],
+      ...['X-Endpoint-API-UserInfo', 'X-Apigateway-Api-Userinfo', 'X-Backend-Host'],
+    ],
     'another request': [
       ...['X-Original-URL', 'X-Rewrite-URL', 'X-Original-URI', 'X-Original-Host', 'X-Host', 'X-Original-Method'],
       ...['X-HTTP-Method', 'X-HTTP-Method-Override', 'X-Method-Override'],
@@ -124,6 +130,36 @@ describe('R509 Identity from the browser', () => {
       expectNone(passed)
     })
   }
+
+  test('what a page has to say to its own API does', async () => {
+    const { url, api } = shared()
+    const missing: string[] = []
+    for (const name of [
+      ...[
+        'X-Api-Key',
+        'X-Auth-Token',
+        'X-User-Agent',
+        'X-User-Preferences',
+        'X-Client-Version',
+        'X-Client-Id',
+        'X-Tenant',
+      ],
+      ...[
+        'X-Request-Id',
+        'X-Correlation-Id',
+        'Idempotency-Key',
+        'X-Requested-With',
+        'Prefer',
+        'If-Match',
+        'X-Amz-Target',
+      ],
+      ...['Mcp-Session-Id', 'Last-Event-Id', 'Apollographql-Client-Name', 'Grpc-Timeout', 'X-Scope-OrgID'],
+    ]) {
+      await ask(url, 'GET /api/open/x', [`${name}: ${mark}`])
+      if (marked(api.last()).length !== 1) missing.push(name)
+    }
+    expectNone(missing)
+  })
 
   test('names with an underscore do not reach the upstream: many servers read them as names with a hyphen', async () => {
     const { url, api } = shared()
