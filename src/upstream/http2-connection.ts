@@ -1,5 +1,5 @@
 // One connection by HTTP/2: how it comes about, whether it has room for a call, whether there is still somebody at its other end.
-import { type ClientHttp2Session, connect } from 'node:http2'
+import { type ClientHttp2Session, connect, type Settings } from 'node:http2'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import type { TlsOptions } from './tls.ts'
 
@@ -9,6 +9,8 @@ const streams = 100
 const idleTime = 30_000
 /** How long a connection may be quiet on the question whether it is still there, in milliseconds. */
 const pingTime = 2_000
+/** How long it is believed that an upstream which takes no calls would not take any over another connection. Milliseconds. */
+const shutTime = 3_000
 
 export interface Http2Connection {
   readonly session: ClientHttp2Session
@@ -18,6 +20,8 @@ export interface Http2Connection {
   wasUsed: boolean
   /** Whether it has still to show that there is somebody at the other end. */
   isSuspect: boolean
+  /** Whether the upstream said a moment ago that it takes no calls. */
+  isShut: boolean
 }
 
 export interface Http2Endpoint {
@@ -80,14 +84,18 @@ function adopt(origin: string, socket: TLSSocket, events: Http2Events, settle: (
     createConnection: () => socket,
     settings: { enablePush: false, initialWindowSize: 262_144 },
   })
-  const connection: Http2Connection = { session, socket, open: 0, wasUsed: false, isSuspect: false }
+  const connection: Http2Connection = { session, socket, open: 0, wasUsed: false, isSuspect: false, isShut: false }
   // Its calls are told one by one.
   session.on('error', () => {})
   session.on('timeout', () => connection.open === 0 && session.close())
   session.on('close', () => events.gone(connection))
   // From here on it is known how many calls it takes.
-  session.once('remoteSettings', () => {
-    session.on('remoteSettings', events.changed)
+  session.once('remoteSettings', (settings) => {
+    watchShut(connection, settings, events)
+    session.on('remoteSettings', (changed) => {
+      watchShut(connection, changed, events)
+      events.changed()
+    })
     idle(connection)
     settle(() => events.ready(connection))
   })
@@ -98,9 +106,23 @@ export function hasRoom({ session, open, isSuspect }: Http2Connection): boolean 
   return open < most && !isSuspect && !isGone(session)
 }
 
-/** An upstream may say that it takes no calls for now. It would not take any over another connection either. */
-export function isShut({ session }: Http2Connection): boolean {
-  return session.remoteSettings.maxConcurrentStreams === 0
+/**
+ * An upstream may say that it takes no calls for now (RFC 9113, section 6.5.2: only for a short time). It would not take any over
+ * another connection either; but one that says nothing else any more has forgotten this connection, or is a new one.
+ */
+function watchShut(connection: Http2Connection, { maxConcurrentStreams }: Settings, { changed }: Http2Events): void {
+  connection.isShut = maxConcurrentStreams === 0
+  if (!connection.isShut) return
+  const hope = setTimeout(() => {
+    connection.isShut = false
+    changed()
+  }, shutTime)
+  hope.unref()
+}
+
+/** Whether there is no use in another connection. */
+export function isShut({ session, isShut }: Http2Connection): boolean {
+  return isShut && !isGone(session)
 }
 
 export function isGone(session: ClientHttp2Session): boolean {

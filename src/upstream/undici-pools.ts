@@ -37,6 +37,8 @@ const poolOptions: Pool.Options = {
 }
 
 const connectTimeout = 5_000
+/** How long an upstream that chose HTTP/1.1 is not offered HTTP/2 again, in milliseconds. */
+const declinedTime = 300_000
 
 /** The calls to one destination. Whoever enters leaves, exactly once. */
 export interface Lane {
@@ -76,12 +78,19 @@ function laneTo({ origin, http2, tls }: Destination, most: { connections: number
   const connect = { ...tlsOptions, timeout: connectTimeout }
   const pool = new Pool(origin, { ...poolOptions, connections: most.connections, connect })
   const overHttp1 = (outbound: Outbound, handler: OutboundHandler) => void pool.dispatch(outbound, handler)
-  let speaksHttp2 = http2 && origin.startsWith('https:')
+  const mayHttp2 = http2 && origin.startsWith('https:')
+  let speaksHttp2 = mayHttp2
+  const offerAgain = () => {
+    speaksHttp2 = mayHttp2
+  }
+  // It may be another server by now, that speaks nothing else.
+  pool.on('connectionError', offerAgain)
   const connections = http2Connections({
     origin,
     tls: tlsOptions,
     connectTimeout,
     fallBack(outbound, handler) {
+      if (speaksHttp2) setTimeout(offerAgain, declinedTime).unref()
       speaksHttp2 = false
       overHttp1(outbound, handler)
     },

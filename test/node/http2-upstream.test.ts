@@ -1,5 +1,11 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { createSecureServer, type ServerHttp2Session } from 'node:http2'
+import { createServer as createHttpsServer } from 'node:https'
+import type { Server } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { selfSigned } from '../support/certificate.ts'
+import { startWorld } from '../support/coatcheck.ts'
+import { closeAfterTest, freePort } from '../support/http-server.ts'
 import { ask } from '../support/raw.ts'
 import { constants, type SecureUpstream, startSecureUpstream } from '../support/secure-upstream.ts'
 import { sharedWorld } from '../support/shared-world.ts'
@@ -279,4 +285,30 @@ describe('An upstream that speaks nothing but HTTP/2', () => {
     expect((await ask(url, 'GET /api/x')).text).toBe('GET /x 2.0')
     expect((await ask(url, 'GET /old/x')).headers.get('coatcheck-error')).toBe('upstream_unreachable')
   })
+})
+
+test('An upstream that spoke HTTP/1.1 and comes back with nothing but HTTP/2 is found again', async () => {
+  const { key, cert } = selfSigned('localhost')
+  const port = await freePort()
+  const started = (server: Server) => new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+  const stopped = (server: Server) => new Promise((resolve) => server.close(resolve))
+  const first = createHttpsServer({ key, cert }, (_, response) => void response.end('HTTP/1.1'))
+  await started(first)
+  const { url } = await startWorld({
+    routes: [{ path: '/api', upstream: `https://localhost:${port}`, token: 'none', tls: { ca: cert } }],
+  })
+  expect((await ask(url, 'GET /api/x')).text).toBe('HTTP/1.1')
+  first.closeAllConnections()
+  await stopped(first)
+  const second = createSecureServer({ key, cert }, (_, response) => void response.end('HTTP/2'))
+  const sessions: ServerHttp2Session[] = []
+  second.on('session', (session) => sessions.push(session))
+  await started(second)
+  closeAfterTest({
+    close() {
+      for (const session of sessions) session.destroy()
+      return stopped(second)
+    },
+  })
+  await expect.poll(async () => (await ask(url, 'GET /api/x')).text).toBe('HTTP/2')
 })

@@ -9,7 +9,8 @@ import { selfSigned } from '../support/certificate.ts'
 import { startWorld } from '../support/coatcheck.ts'
 import { expectNone } from '../support/corpus.ts'
 import { closeAfterTest } from '../support/http-server.ts'
-import { ask } from '../support/raw.ts'
+import { ask, fromPage, head, openConnection } from '../support/raw.ts'
+import { answerHead, data, goaway, mostStreams, startRawHttp2Upstream } from '../support/raw-http2-upstream.ts'
 import { constants, type SecureUpstream, startSecureUpstream } from '../support/secure-upstream.ts'
 import { sharedWorld } from '../support/shared-world.ts'
 
@@ -149,6 +150,40 @@ describe('R529 An upstream that is there, and is not', () => {
     expect(shut.connections.count).toBe(1)
     for (const session of shut.sessions) session.settings({ maxConcurrentStreams: 10 })
     await expect.poll(async () => (await ask(url, 'GET /api/x')).status).toBe(200)
+  })
+
+  test('and takes no calls over a connection any more is tried over another one after a while', async () => {
+    const api = closeAfterTest(
+      await startRawHttp2Upstream((socket, stream) => {
+        socket.write(Buffer.concat([answerHead(stream), data(stream, 'good', 'last')]))
+        // The first connection is forgotten: nothing that was said over it will ever change.
+        if (api.connections.count === 1) socket.write(mostStreams(0))
+      }),
+    )
+    const { url } = await startWorld({ routes: routeTo(api.url, api.ca) })
+    expect((await ask(url, 'GET /api/x')).text).toBe('good')
+    await expect.poll(async () => (await ask(url, 'GET /api/x')).status).toBe(504)
+    expect(api.connections.count).toBe(1)
+    await expect.poll(async () => (await ask(url, 'GET /api/x')).status).toBe(200)
+    expect(api.connections.count).toBe(2)
+  })
+
+  test('and says goodbye without taking calls before is tried over another one at once', async () => {
+    const api = closeAfterTest(
+      await startRawHttp2Upstream((socket, stream) => {
+        socket.write(
+          Buffer.concat([answerHead(stream), data(stream, 'good', api.connections.count > 1 ? 'last' : 'more')]),
+        )
+        if (api.connections.count === 1) socket.write(Buffer.concat([mostStreams(0), goaway(stream)]))
+      }),
+    )
+    const { url } = await startWorld({ routes: routeTo(api.url, api.ca) })
+    // Its answer is not over yet, and so the connection is still there.
+    const begun = openConnection(url)
+    begun.send(head('GET /api/x', fromPage))
+    await expect.poll(() => begun.received()).toContain('good')
+    expect((await ask(url, 'GET /api/x')).status).toBe(200)
+    begun.close()
   })
 
   test.each([
