@@ -45,6 +45,8 @@ export interface Lane {
   dispatch(outbound: Outbound, handler: OutboundHandler): void
   /** Calls `start` at once or in turn. `false`: too many wait already. */
   enter(start: () => void): boolean
+  /** The call that entered turned out to be a stream: it is counted among these, as long as there are not too many. */
+  becomeStream(start: () => void): void
   leave(start: () => void): void
   close(): Promise<void>
 }
@@ -63,8 +65,11 @@ export function upstreamPools(): UpstreamPools {
     laneTo(destination, isEventStream) {
       const known = (isEventStream ? streamLanes : lanes).get(destination)
       if (known) return known
-      const lane = laneTo(destination, isEventStream ? eventStreams : ordinary)
-      ;(isEventStream ? streamLanes : lanes).set(destination, lane)
+      const streams = streamLanes.get(destination) ?? laneTo(destination, eventStreams)
+      streamLanes.set(destination, streams)
+      if (isEventStream) return streams
+      const lane = laneTo(destination, ordinary, streams)
+      lanes.set(destination, lane)
       return lane
     },
     async close() {
@@ -73,10 +78,20 @@ export function upstreamPools(): UpstreamPools {
   }
 }
 
-function laneTo({ origin, http2, tls }: Destination, most: { connections: number; waiting: number }): Lane {
+/** What stands for a call in the lane that it did not enter itself. */
+const guest = () => {}
+
+/** @param streams the lane that counts those calls of this one that turn out to be streams */
+function laneTo(
+  { origin, http2, tls }: Destination,
+  most: { connections: number; waiting: number },
+  streams?: Lane,
+): Lane {
   const tlsOptions = tlsOptionsOf(tls)
   const connect = { ...tlsOptions, timeout: connectTimeout }
-  const pool = new Pool(origin, { ...poolOptions, connections: most.connections, connect })
+  // Streams that are counted elsewhere keep the connections that they have here: who has a place must find one.
+  const connections = most.connections + (streams ? eventStreams.connections : 0)
+  const pool = new Pool(origin, { ...poolOptions, connections, connect })
   const overHttp1 = (outbound: Outbound, handler: OutboundHandler) => void pool.dispatch(outbound, handler)
   const mayHttp2 = http2 && origin.startsWith('https:')
   let speaksHttp2 = mayHttp2
@@ -85,7 +100,7 @@ function laneTo({ origin, http2, tls }: Destination, most: { connections: number
   }
   // It may be another server by now, that speaks nothing else.
   pool.on('connectionError', offerAgain)
-  const connections = http2Connections({
+  const http2Calls = http2Connections({
     origin,
     tls: tlsOptions,
     connectTimeout,
@@ -96,11 +111,26 @@ function laneTo({ origin, http2, tls }: Destination, most: { connections: number
     },
   })
   const waiting = new Set<() => void>()
+  /** Calls that are counted among the streams. */
+  const streaming = new Set<() => void>()
   let busy = 0
+
+  function giveBack(start: () => void): void {
+    if (waiting.size === 0) {
+      busy--
+      return
+    }
+    if (waiting.delete(start)) return
+    // The place goes to who has waited longest.
+    const [next] = waiting
+    if (next === undefined) return
+    waiting.delete(next)
+    next()
+  }
 
   return {
     dispatch(outbound, handler) {
-      if (speaksHttp2) connections.dispatch(outbound, handler)
+      if (speaksHttp2) http2Calls.dispatch(outbound, handler)
       else overHttp1(outbound, handler)
     },
     enter(start) {
@@ -113,24 +143,21 @@ function laneTo({ origin, http2, tls }: Destination, most: { connections: number
       waiting.add(start)
       return true
     },
+    becomeStream(start) {
+      if (!streams?.enter(guest)) return
+      streaming.add(start)
+      giveBack(start)
+    },
     leave(start) {
-      if (waiting.size === 0) {
-        busy--
-        return
-      }
-      if (waiting.delete(start)) return
-      // The place goes to who has waited longest.
-      const [next] = waiting
-      if (next === undefined) return
-      waiting.delete(next)
-      next()
+      if (streaming.size > 0 && streaming.delete(start)) streams?.leave(guest)
+      else giveBack(start)
     },
     async close() {
       const hurry = setTimeout(() => {
-        connections.destroy()
+        http2Calls.destroy()
         void pool.destroy()
       }, closeTime)
-      await Promise.all([connections.close(), pool.close().catch(() => {})])
+      await Promise.all([http2Calls.close(), pool.close().catch(() => {})])
       clearTimeout(hurry)
     },
   }

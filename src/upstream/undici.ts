@@ -4,7 +4,7 @@ import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Dispatcher } from 'undici'
 import { CoatcheckError } from '../errors.ts'
-import type { Exchange, Transport, UpstreamCall } from '../platform.ts'
+import type { Exchange, HeaderRecord, Transport, UpstreamCall } from '../platform.ts'
 import type { OutboundHandler } from './http2.ts'
 import { watchIfItLasts } from './lasting.ts'
 import { type Lane, upstreamPools } from './undici-pools.ts'
@@ -18,6 +18,9 @@ const mostPieces = 256
 
 /** What is read of an answer that the browser does not get, so that its connection can be used again. Bytes. */
 const longestWithheld = 16_384
+
+/** An answer without a length that lasts longer than this is a stream, whatever it says that it is. Milliseconds. */
+const streamTime = 1_000
 
 /** Methods whose effect does not multiply when a request is sent again (RFC 9110, section 9.2.2). */
 const repeatable = new Set(['GET', 'HEAD', 'OPTIONS'])
@@ -33,8 +36,8 @@ export function undiciTransport(): UndiciTransport {
   return {
     transport(call, exchange) {
       const { incoming, outgoing } = exchange.source as HttpBindings
-      const isEventStream = incoming.headers.accept?.includes('text/event-stream') === true
-      const lane = pools.laneTo(call.destination, isEventStream)
+      const wantsEventStream = incoming.headers.accept?.includes('text/event-stream') === true
+      const lane = pools.laneTo(call.destination, wantsEventStream)
       return new Promise((resolve, reject) => {
         const mayRepeat = repeatable.has(call.method) && !exchange.hasBody
         send(lane, call, exchange, incoming, outgoing, resolve, reject, mayRepeat)
@@ -85,7 +88,8 @@ function send(
       over()
       controller?.abort(error)
       reject(error)
-    } else if (state === 'streaming') {
+    } else if (state === 'streaming' && wholeLength === -1) lane.becomeStream(start)
+    else if (state === 'streaming') {
       if (!timesBody || paused) timeBody()
       else cut('upstream_stalled')
     }
@@ -177,8 +181,10 @@ function send(
         wholeLength = Number(headers['content-length'])
         if (wholeLength > smallBody) unwatch = watchBody(call, cut)
       } else {
-        // What has no end may be silent for ever.
+        // What has no end may be silent for ever, and stay for hours: it does not take the place of other calls.
         clearTimeout(timer)
+        if (isEventStream(headers)) lane.becomeStream(start)
+        else timer = setTimeout(onTime, streamTime)
         // The first byte may be long in coming. If it did not come with the head, the head goes alone.
         process.nextTick(() => state === 'streaming' && outgoing.flushHeaders())
         unwatch = call.watch?.(() => cut())
@@ -257,6 +263,10 @@ function send(
 /** A body of announced length ends with its session as well, if it lasts. */
 function watchBody({ watch }: UpstreamCall, cut: () => void): (() => void) | undefined {
   return watch && watchIfItLasts(() => watch(() => cut()))
+}
+
+function isEventStream({ 'content-type': type }: HeaderRecord): boolean {
+  return typeof type === 'string' && type.startsWith('text/event-stream')
 }
 
 /** An idle connection that the upstream closed just when it was used again: the request was never looked at. */

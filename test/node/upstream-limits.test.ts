@@ -81,4 +81,37 @@ describe('Calls of one upstream', { timeout: 60_000 }, () => {
     for (const connection of open) connection.close()
     await expect.poll(() => closed, { timeout: 30_000, interval: 200 }).toBe(2_000)
   })
+
+  test.each([
+    ['event streams', 'text/event-stream; charset=utf-8'],
+    ['streams of any other kind', 'application/x-ndjson'],
+  ])('go on beside %s that nobody announced, and are as many as ever', async (_, type) => {
+    const { url, api } = shared()
+    let streams = 0
+    let held: ServerResponse[] = []
+    api.answer = (request, response) => {
+      if (request.url?.endsWith('/held')) return void held.push(response)
+      if (request.method === 'GET') return void response.end('good')
+      streams++
+      return void response.writeHead(200, { 'content-type': type }).write('{}\n')
+    }
+    // As libraries for language models ask for a stream: by a member of the body.
+    const ask300 = page('POST /api/open/chat', 'Accept: application/json', 'Content-Length: 15')
+    const open = await sendMany(url, 300, `${ask300}{"stream":true}`)
+    await expect.poll(() => streams).toBe(300)
+    const answers = await Promise.all(Array.from({ length: 100 }, () => ask(url, 'GET /api/open/x')))
+    expect(answers.filter(({ text }) => text !== 'good')).toEqual([])
+
+    const others = await sendMany(url, 256, page('GET /api/open/held'))
+    await expect.poll(() => held.length).toBe(256)
+    expect((await ask(url, 'GET /brief/x')).status).toBe(504)
+    for (const connection of open) connection.close()
+    // What the streams had does not come back twice.
+    expect((await ask(url, 'GET /brief/x')).status).toBe(504)
+    for (const response of held) response.end('good')
+    held = []
+    await Promise.all(others.map((connection) => connection.answer()))
+    for (const connection of others) connection.close()
+    expect((await ask(url, 'GET /brief/x')).text).toBe('good')
+  })
 })
