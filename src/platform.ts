@@ -150,6 +150,11 @@ export interface WebSocketCall {
   /** How long there may be no message, in milliseconds; `undefined` for as long as it likes. */
   readonly idleTimeout: number | undefined
   /**
+   * Asked when the upstream has switched and the browser has not.
+   * @throws CoatcheckError `session_expired` or `store_unavailable`: then neither side is to go on
+   */
+  live(): Promise<void>
+  /**
    * Told that both sides have switched. `end` is called when the WebSocket is not to go on; what is returned is told how
    * it ended, once.
    */

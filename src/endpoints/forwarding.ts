@@ -97,6 +97,8 @@ export function createForwarding({
     kept += length
     try {
       const body = length > 0 ? await first.exchange.readBody(first.route.stallTimeout) : undefined
+      // Whoever signed out while it came does not act any more.
+      if (body && first.session) await sessions.requireLive(first.session)
       const isRepeatable = !first.exchange.hasBody || body !== undefined
       const token = isRepeatable && isRenewable(first)
       const worth: Worth = { token, proof: isRepeatable, nonce: undefined, isRefused: false }

@@ -13,7 +13,7 @@ export interface WebSocketParts {
   session: Session | undefined
   credential: Credential | undefined
   platform: Pick<Platform, 'log' | 'now'>
-  sessions: Pick<Sessions, 'whenOver'>
+  sessions: Pick<Sessions, 'requireLive' | 'whenOver'>
 }
 
 /** Longest that a timer can wait, in milliseconds. */
@@ -38,6 +38,7 @@ export function webSocketCall(
     protocols,
     messageLimit,
     idleTimeout,
+    live: async () => session && sessions.requireLive(session),
     opened(end) {
       const openedAt = now()
       log({ event: 'websocket.opened', route, session: id })

@@ -51,6 +51,12 @@ export interface Sessions {
   isOverById(id: string): Promise<boolean>
   /** The same as `isOver`, after asking what others ended. */
   isOverAnywhere(session: Session): Promise<boolean>
+  /**
+   * Looks again at a session that was opened a while ago, on knowledge as fresh as when sessions are opened. At once where
+   * that is there.
+   * @throws CoatcheckError `session_expired`; `store_unavailable`
+   */
+  requireLive(session: Session): Promise<void> | undefined
   /** Asks, beside the request, what others ended, unless that is known. */
   learn(): void
   /** Calls `ended` once, within two seconds of the session's end, be it by a sign-out or by its time. Returns what takes that back. */
@@ -115,6 +121,13 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
     endings.end({ marks, before, until: now() + absoluteTimeout })
   // An id is given once. No later session has it, so whatever the clock said of the instance where it began, it is over.
   const endFamily = (family: string) => endByName([family], now() + absoluteTimeout)
+
+  function refuseOver({ marks, createdAt, endsAt, cookieNames }: Session): undefined {
+    const isEnded = endings.isOver(marks, createdAt)
+    if (!isEnded && now() < endsAt) return
+    const setCookie = cookies.clearSession(cookieNames)
+    throw new CoatcheckError('session_expired', isEnded ? 'session_ended' : 'session_too_old', { setCookie })
+  }
 
   return {
     open: createOpening(config, parts),
@@ -192,6 +205,8 @@ export function createSessions(config: Pick<Config, 'session'>, parts: SessionsP
       await endings.catchUp('now')
       return endings.isOver(marks, createdAt)
     },
+
+    requireLive: (session) => endings.catchUp()?.then(() => refuseOver(session)) ?? refuseOver(session),
 
     learn: () => void endings.catchUp()?.catch(() => {}),
 

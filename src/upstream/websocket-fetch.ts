@@ -42,6 +42,13 @@ export function fetchUpgrade(runtime: WebSocketRuntime): Transport {
     }
     // 101 without a socket.
     if (!upstream && status < 200) throw new CoatcheckError('upstream_invalid', 'upstream_garbage')
+    if (upstream) {
+      await websocket.live().catch((error) => {
+        upstream.accept()
+        upstream.close(1001, '')
+        throw error
+      })
+    }
     const out = call.receive(status, received)
     if (!upstream) {
       void answer.body?.cancel().catch(() => {})

@@ -34,6 +34,12 @@ export function webSocketUpgrade(): WebSocketUpgrade {
         return RESPONSE_ALREADY_SENT
       }
       const { upstream, status, headers } = dialled
+      if (upstream) {
+        await websocket.live().catch((error) => {
+          upstream.terminate()
+          throw error
+        })
+      }
       const out = call.receive(status, headers)
       if (upstream) {
         const browser = accept(incoming, outgoing, websocket, headers, out ?? [])
