@@ -143,6 +143,10 @@ export const reasons = {
   // Upstreams
   upstream_reset: 'The upstream closed or reset the connection.',
   upstream_garbage: 'The upstream did not speak proper HTTP.',
+  upstream_transfer_coding:
+    'The upstream sent its answer in a transfer coding (Transfer-Encoding: gzip ...) that nobody asked for.',
+  upstream_continue:
+    'The upstream said 100 Continue although it was not asked to. On Node that cannot be passed over: have it leave that out.',
   upstream_redirect: 'The upstream redirected to an address outside its route; the Location was removed.',
   sign_in_too_weak: 'The upstream asks for a stronger or more recent sign-in (insufficient_user_authentication).',
   step_up_in_vain: 'The upstream asks for a sign-in like the one that the session began with: another would not help.',

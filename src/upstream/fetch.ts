@@ -1,6 +1,7 @@
 // Transport over `fetch`, for Workers and for tests in memory: streams both ways, follows nothing.
 import { CoatcheckError } from '../errors.ts'
 import type { Destination, HeaderList, HeaderRecord, Transport, UpstreamCall } from '../platform.ts'
+import { isCoded } from './headers.ts'
 
 type Body = ReadableStream<Uint8Array>
 /** A stream of bytes that passes them on as they come. */
@@ -32,7 +33,12 @@ export function fetchTransport(
       const length = exchange.headers['content-length']
       const sized = announced && body && length !== undefined ? body.pipeThrough(announced(Number(length))) : body
       const answer = await fetch(requestFor(call, call.body ?? sized, aborted), call.destination)
-      const out = call.receive(answer.status, recordOf(answer.headers))
+      const headers = recordOf(answer.headers)
+      if (isCoded(headers)) {
+        void answer.body?.cancel().catch(() => {})
+        throw new CoatcheckError('upstream_invalid', 'upstream_transfer_coding')
+      }
+      const out = call.receive(answer.status, headers)
       if (out === undefined) {
         void answer.body?.cancel().catch(() => {})
         return undefined

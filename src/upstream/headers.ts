@@ -117,6 +117,14 @@ export function towardsUpstream(inbound: HeaderRecord, facts: UpstreamFacts): He
   return out
 }
 
+/**
+ * Whether the body of an answer is in a transfer coding that nobody asked for and nobody here undoes (RFC 9112, section 6.1):
+ * its name would be taken off, and the body left as it is.
+ */
+export function isCoded({ 'transfer-encoding': coding }: HeaderRecord): boolean {
+  return coding !== undefined && coding !== 'chunked' && !/^(?:chunked|identity)$/i.test(String(coding))
+}
+
 /** What decides about the headers of one answer. */
 export interface BrowserFacts {
   /** Whether the answer depends on a session: then nobody but this browser may keep it. */

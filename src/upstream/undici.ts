@@ -5,6 +5,7 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Dispatcher } from 'undici'
 import { CoatcheckError } from '../errors.ts'
 import type { Exchange, HeaderRecord, Transport, UpstreamCall } from '../platform.ts'
+import { isCoded } from './headers.ts'
 import type { OutboundHandler } from './http2.ts'
 import { watchIfItLasts } from './lasting.ts'
 import { type Lane, upstreamPools } from './undici-pools.ts'
@@ -84,10 +85,7 @@ function send(
     if (state === 'withheld') dropWithheld()
     else if (state === 'waiting' && upload?.awaitsBrowser()) timer.refresh()
     else if (state === 'waiting') {
-      const error = new CoatcheckError('upstream_timeout', isQueued ? 'upstream_queue_full' : 'timeout')
-      over()
-      controller?.abort(error)
-      reject(error)
+      refuse(new CoatcheckError('upstream_timeout', isQueued ? 'upstream_queue_full' : 'timeout'))
     } else if (state === 'streaming' && wholeLength === -1) lane.becomeStream(start)
     else if (state === 'streaming') {
       if (!timesBody || paused) timeBody()
@@ -112,6 +110,11 @@ function send(
     outgoing.off('close', onClose)
     // What undici has and did not begin yet keeps its place until undici looks at it again.
     if (isQueued || controller) leave()
+  }
+  function refuse(error: CoatcheckError): void {
+    over()
+    controller?.abort(error)
+    reject(error)
   }
   function leave(): void {
     if (hasLeft) return
@@ -170,7 +173,11 @@ function send(
     },
     onResponseStart(_, status, headers) {
       if (status < 200 || state !== 'waiting') return
-      const out = call.receive(status, headers)
+      if (isCoded(headers)) {
+        refuse(new CoatcheckError('upstream_invalid', 'upstream_transfer_coding'))
+        return
+      }
+      const out = call.receive(status, status === 204 ? withoutLength(headers) : headers)
       if (out === undefined) {
         state = 'withheld'
         return
@@ -269,9 +276,19 @@ function isEventStream({ 'content-type': type }: HeaderRecord): boolean {
   return typeof type === 'string' && type.startsWith('text/event-stream')
 }
 
+/** A 204 has no length (RFC 9110, section 8.6), whatever the upstream says. */
+function withoutLength({ 'content-length': _, ...headers }: HeaderRecord): HeaderRecord {
+  return headers
+}
+
 /** An idle connection that the upstream closed just when it was used again: the request was never looked at. */
 function isStaleConnection(error: NetworkError): boolean {
   return error.code === 'UND_ERR_SOCKET' || error.code === 'ECONNRESET' || error.code === 'EPIPE'
+}
+
+/** undici breaks off where an upstream says `100 Continue`, which we ask nobody for; it has no code of its own for that. */
+function isContinue({ code, message }: NetworkError): boolean {
+  return code === 'UND_ERR_SOCKET' && message === 'bad response'
 }
 
 interface NetworkError extends Error {
@@ -281,6 +298,7 @@ interface NetworkError extends Error {
 /** What a failure of Node's network calls, of a parser or of undici means to the browser. */
 export function failure(error: NetworkError): CoatcheckError {
   if (error instanceof CoatcheckError) return error
+  if (isContinue(error)) return new CoatcheckError('upstream_invalid', 'upstream_continue', {}, error)
   if (isStaleConnection(error)) return new CoatcheckError('upstream_unreachable', 'upstream_reset', {}, error)
   const isGarbage = error.code?.startsWith('HPE_') || error.name === 'HTTPParserError' || !isNetworkError(error)
   if (isGarbage) return new CoatcheckError('upstream_invalid', 'upstream_garbage', {}, error)

@@ -151,6 +151,44 @@ describe('R632 An upstream that does not keep to HTTP', () => {
     for (let round = 0; round < 3; round++) expect((await outcome(url)).text).toBe('next')
   })
 
+  test('R514 a transfer coding that nobody asked for is 502: its name would be lost, and the body left in it', async () => {
+    const chunk = '6\r\nSECRET\r\n0\r\n\r\n'
+    await check({
+      gzip: {
+        sends: `HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n${chunk}`,
+        allowed: ['502 upstream_invalid'],
+      },
+      'an unknown one': {
+        sends: `HTTP/1.1 200 OK\r\nTransfer-Encoding: x-own, chunked\r\n\r\n${chunk}`,
+        allowed: refused,
+      },
+      'gzip on a line of its own': {
+        sends: `HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n${chunk}`,
+        allowed: refused,
+      },
+      'chunked in capitals': {
+        sends: 'HTTP/1.1 200 OK\r\nTransfer-Encoding: CHUNKED\r\n\r\n4\r\ngood\r\n0\r\n\r\n',
+        allowed: ['200'],
+      },
+    })
+  })
+
+  test('R514 a 204 says nothing of a length', async () => {
+    const { url } = shared()
+    upstream.answer = (socket) => void socket.end('HTTP/1.1 204 No Content\r\nContent-Length: 6\r\n\r\nSECRET')
+    const [answer] = await converse(url, head('GET /api/open/x', [...fromPage, 'Connection: close']))
+    expect(answer?.status).toBe(204)
+    expect(answer?.headers.get('content-length')).toBeNull()
+  })
+
+  testOn('node')('100 Continue that nobody asked for is told as what it is', async () => {
+    const { logged } = shared()
+    await check({
+      '100 Continue': { sends: `HTTP/1.1 100 Continue\r\n\r\n${ok('SECRET')}`, allowed: ['502 upstream_invalid'] },
+    })
+    expect(logged('upstream.failed').at(-1)?.reason).toBe('upstream_continue')
+  })
+
   test('bodies where none may be are not passed on', async () => {
     await check({
       '204 with a body': {
