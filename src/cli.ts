@@ -54,7 +54,9 @@ async function main(): Promise<number> {
     reloading = reloading.then(() => reload(server, config))
   })
   await new Promise((resolve) => {
-    process.once('SIGTERM', resolve)
+    // Whoever asks again, as managers of processes do, does not stop it sooner: that takes a bounded time.
+    process.on('SIGTERM', resolve)
+    // A person who presses the keys again means it.
     process.once('SIGINT', resolve)
   })
   await server.close()

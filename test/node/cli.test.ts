@@ -91,10 +91,26 @@ describe('coatcheck serve', () => {
     await expect.poll(run.stdout).toContain('server.stopping')
     const late = exchange(new URL(`http://127.0.0.1:${port}/healthz`), 'GET', {})
     await expect(late).rejects.toThrow('ECONNREFUSED')
+    // Managers of processes ask again, and the whole group.
+    run.kill('SIGTERM')
+    run.kill('SIGTERM')
+    await expect(exchange(new URL(`http://127.0.0.1:${port}/healthz`), 'GET', {})).rejects.toThrow('ECONNREFUSED')
     finish()
     expect((await inFlight).text).toBe('done')
     expect(await run.exit).toBe(0)
     expect(run.stdout()).toContain('server.stopped')
+  })
+
+  test('on a second SIGINT ends at once: a person pressed the keys again', async () => {
+    const upstream = closeAfterTest(await listen(() => {}))
+    const port = await freePort()
+    const run = coatcheck(['serve', '--config', await fileWith(JSON.stringify(config(port, upstream.url)))], env)
+    await expect.poll(run.stdout).toContain('server.listening')
+    exchange(new URL(`http://127.0.0.1:${port}/api`), 'GET', { 'x-csrf': '1' }).catch(() => {})
+    run.kill('SIGINT')
+    await expect.poll(run.stdout).toContain('server.stopping')
+    run.kill('SIGINT')
+    expect(await run.exit).toBe(null)
   })
 
   test('refuses a wrong configuration before it listens: every mistake, exit 2', async () => {
