@@ -33,11 +33,7 @@ export function fetchTransport(
       const length = exchange.headers['content-length']
       const sized = announced && body && length !== undefined ? body.pipeThrough(announced(Number(length))) : body
       const answer = await fetch(requestFor(call, call.body ?? sized, aborted), call.destination)
-      const headers = recordOf(answer.headers)
-      if (isCoded(headers)) {
-        void answer.body?.cancel().catch(() => {})
-        throw new CoatcheckError('upstream_invalid', 'upstream_transfer_coding')
-      }
+      const headers = headersOf(answer)
       const out = call.receive(answer.status, headers)
       if (out === undefined) {
         void answer.body?.cancel().catch(() => {})
@@ -141,10 +137,21 @@ function largeReader(body: Body): Pick<ReadableStreamDefaultReader<Uint8Array>, 
   }
 }
 
-function recordOf(headers: Headers): HeaderRecord {
+/** Characters that no field value has (RFC 9110, section 5.5). A runtime that lets them in would let them out, too. */
+const control = /[^\t -~\x80-\uffff]/
+
+/** @throws CoatcheckError `upstream_invalid` */
+function headersOf({ headers, body }: Response): HeaderRecord {
   const record: Record<string, string> = {}
-  for (const [name, value] of headers) record[name] = value
-  return record
+  let reason: 'upstream_garbage' | 'upstream_transfer_coding' | undefined
+  for (const [name, value] of headers) {
+    if (control.test(value)) reason = 'upstream_garbage'
+    record[name] = value
+  }
+  if (isCoded(record)) reason = 'upstream_transfer_coding'
+  if (reason === undefined) return record
+  void body?.cancel().catch(() => {})
+  throw new CoatcheckError('upstream_invalid', reason)
 }
 
 function responseOf(

@@ -102,11 +102,17 @@ describe('coatcheck serve', () => {
   })
 
   test('on a second SIGINT ends at once: a person pressed the keys again', async () => {
-    const upstream = closeAfterTest(await listen(() => {}))
+    let asked = false
+    const upstream = closeAfterTest(
+      await listen(() => {
+        asked = true
+      }),
+    )
     const port = await freePort()
     const run = coatcheck(['serve', '--config', await fileWith(JSON.stringify(config(port, upstream.url)))], env)
     await expect.poll(run.stdout).toContain('server.listening')
     exchange(new URL(`http://127.0.0.1:${port}/api`), 'GET', { 'x-csrf': '1' }).catch(() => {})
+    await expect.poll(() => asked).toBe(true)
     run.kill('SIGINT')
     await expect.poll(run.stdout).toContain('server.stopping')
     run.kill('SIGINT')

@@ -81,6 +81,10 @@ describe('R632 An upstream that does not keep to HTTP', () => {
       'status 600': { sends: 'HTTP/1.1 600 SECRET\r\nContent-Length: 0\r\n\r\n', allowed: [...refused, '600'] },
       'a space in a name': { sends: 'HTTP/1.1 200 OK\r\nX SECRET: y\r\nContent-Length: 0\r\n\r\n', allowed: refused },
       'a line without a colon': { sends: 'HTTP/1.1 200 OK\r\nSECRET\r\nContent-Length: 0\r\n\r\n', allowed: refused },
+      'a control character in a value': {
+        sends: 'HTTP/1.1 200 OK\r\nX: a\x01b\r\nContent-Length: 0\r\n\r\n',
+        allowed: ['502 upstream_invalid'],
+      },
       'NUL in a value': { sends: 'HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n', allowed: refused },
     })
   })
