@@ -7,13 +7,14 @@ import { runtime, sessionKey, startWorld, testOn } from '../support/coatcheck.ts
 import { closeAfterTest, freePort } from '../support/http-server.ts'
 import { ask } from '../support/raw.ts'
 import { startSecureUpstream } from '../support/secure-upstream.ts'
+import { openPage, takeWebSockets } from '../support/websocket.ts'
 import { startWorkerd } from '../support/workerd-process.ts'
 
 type Tls = NonNullable<NonNullable<ConfigInput['routes']>[number]['tls']>
 
 const ours = selfSigned('client-of-orders')
 const routes = (upstream: string, tls: Tls): NonNullable<ConfigInput['routes']> => [
-  { path: '/api', upstream, token: 'none', tls },
+  { path: '/api', upstream, token: 'none', tls, websocket: true },
 ]
 
 testOn('workerd')('A certificate that the Worker is bound to reaches the upstream of its route', async () => {
@@ -59,6 +60,13 @@ testOn('workerd')('A certificate that the Worker is bound to reaches the upstrea
   expect([answer.status, answer.text]).toEqual([200, 'GET /x?y=1 1.1'])
   expect(api.shown).toEqual(['client-of-orders'])
   expect((await ask(url, 'GET /bare/x')).status).toBe(502)
+
+  // A WebSocket takes the same way.
+  takeWebSockets(api)
+  const page = await openPage({ url, publicUrl: config.publicUrl }, '/api/live?z=1')
+  page.socket.send('hello')
+  await expect.poll(() => page.messages.map(({ data }) => String(data))).toEqual(['hello'])
+  expect(new Set(api.shown)).toEqual(new Set(['client-of-orders']))
 })
 
 const impossible: [Tls, string][] =

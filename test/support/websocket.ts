@@ -129,7 +129,7 @@ export interface Page extends Peer {
  * @throws Refused
  */
 export function openPage(
-  world: World,
+  world: Pick<World, 'publicUrl' | 'url'>,
   path: string,
   {
     browser,
