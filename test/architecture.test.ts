@@ -32,6 +32,12 @@ function closure(file: string, seen = new Set<string>()): Set<string> {
 }
 
 describe('the source', () => {
+  test('has each of its files on the map', () => {
+    const map = readFileSync('ARCHITECTURE.md', 'utf8')
+    const named = (file: string) => map.includes(` ${file.split('/').pop()}`)
+    expect(modules.map(({ file }) => file).filter((file) => !named(file))).toEqual([])
+  })
+
   test('has no import cycles', () => {
     const cycles: string[] = []
     const visit = (file: string, path: string[]) => {

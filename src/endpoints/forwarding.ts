@@ -1,6 +1,6 @@
 // Sends one call to its upstream, as often as its challenges are worth: a refused token is one renewal and one more try.
 import type { Config } from '../config.ts'
-import { CoatcheckError, errorCodes } from '../errors.ts'
+import { CoatcheckError } from '../errors.ts'
 import type { LoginUrl } from '../login-url.ts'
 import type { AnswerCookies } from '../oauth/answer-cookies.ts'
 import type { Credential, Credentials } from '../oauth/credentials.ts'
@@ -13,6 +13,7 @@ import { challengeFor, isInvalidToken, scopeAskedFor, stepUpAskedFor } from '../
 import { towardsBrowser, towardsUpstream } from '../upstream/headers.ts'
 import { browserLocation, type Route } from '../upstream/routes.ts'
 import { type ScopeProof, strongerSignIn, widerSignInFor } from '../upstream/stronger-sign-in.ts'
+import { createCallEvents } from './call-events.ts'
 import { webSocketCall } from './websocket.ts'
 
 /** One request on its way along a route. */
@@ -55,10 +56,6 @@ const repeatableBodyWithProof = 1_048_576
 /** What all bodies that are kept may take together; beyond this they are streamed, and sent once. Bytes. */
 const mostKept = 67_108_864
 
-/** What is told as the status of a call whose browser left before it was answered, as nginx does. */
-const clientLeft = 499
-const unexpected = { code: 'internal_error', reason: 'unexpected' } as const
-
 /** What may be wrong with the credential of a try, such that another try may be accepted. */
 type Refused = 'token' | 'proof'
 
@@ -89,6 +86,7 @@ export function createForwarding({
   const { protocol, host } = new URL(config.publicUrl)
   const proto = protocol.slice(0, -1)
   const isSecure = proto === 'https'
+  const events = createCallEvents(platform)
   let kept = 0
 
   /** Sends the call as often as it takes: a refused token is worth one renewal, a refused proof a better one. */
@@ -112,9 +110,7 @@ export function createForwarding({
         if (outcome === 'token') call = await renewed(call)
       }
     } catch (error) {
-      const { code, reason } = error instanceof CoatcheckError ? error : unexpected
-      const status = reason === 'client_gone' ? clientLeft : errorCodes[code].status
-      tell(first, status, platform.now() - first.startedAt - first.waited, 0)
+      events.failed(first, error)
       throw error
     } finally {
       kept -= length
@@ -246,40 +242,13 @@ export function createForwarding({
           location: rewritten,
         })
       },
-      ended: (bytes) => tell(call, answered || clientLeft, answered ? waited : platform.now() - sentAt, bytes),
-      broken(reason) {
-        if (reason === 'client_gone') platform.log({ event: 'client.gone', route: route.path })
-        else if (reason === 'client_stalled') platform.log({ event: 'client.stalled', route: route.path })
-        else platform.log({ event: 'upstream.failed', route: route.path, code: 'upstream_unreachable', reason })
-      },
+      ended: (bytes) => events.over(call, answered, answered ? waited : platform.now() - sentAt, bytes),
+      broken: (reason) => events.broken(route.path, reason),
       websocket: websocket
         ? webSocketCall(route.path, websocket, protocols, { session, credential, platform, sessions })
         : undefined,
       watch: session && ((abort) => watchSession(session, route, abort)),
     }
-  }
-
-  /** One event for each call that went up: its query is no part of it. */
-  function tell(
-    { route, exchange, session, startedAt, waited }: ForwardedCall,
-    status: number,
-    upstreamMilliseconds: number,
-    responseBytes: number | undefined,
-  ): void {
-    const { method, hasBody, headers } = exchange
-    const length = hasBody ? headers['content-length'] : 0
-    platform.log({
-      event: 'request.forwarded',
-      route: route.path,
-      method,
-      status,
-      milliseconds: platform.now() - startedAt,
-      upstreamMilliseconds,
-      tokenMilliseconds: waited,
-      requestBytes: length === undefined ? undefined : Number(length),
-      responseBytes,
-      session: session?.id,
-    })
   }
 
   /** A stream does not outlive its session. */
