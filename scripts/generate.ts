@@ -9,7 +9,7 @@ import { configSchema } from '../src/config.ts'
 import { findingKinds, type Kind } from '../src/doctor/kinds.ts'
 import { errorCodes } from '../src/errors.ts'
 import { levels } from '../src/observability.ts'
-import { reasons } from '../src/reasons.ts'
+import { checkedClaims, oauthErrors, reasons } from '../src/reasons.ts'
 import { conformanceOutcomes, conformanceTables, plans } from './conformance.ts'
 import { areas, type Requirement, requirements } from './requirements.ts'
 
@@ -117,7 +117,9 @@ ${notice}
 
 Logs are one JSON object a line: \`level\`, \`time\` (UTC), \`event\`, and what belongs to the event. No event has a field that could
 hold a token, a code, a cookie or text that came from outside. Where an event has a \`reason\` the line also has its
-\`explanation\`.
+\`explanation\`. Where it is about a claim of an ID token the line may name it in \`claim\`: ${checkedClaims.map((name) => `\`${name}\``).join(', ')}.
+Where an authorization server answered a sign-in with an error that is registered, it stands in \`oauthError\`:
+${oauthErrors.map((name) => `\`${name}\``).join(', ')}.
 
 ## Events
 

@@ -1,5 +1,5 @@
 // What can go wrong, once: every error code a client can meet, its status, and the one error class that carries it.
-import type { Reason } from './reasons.ts'
+import type { CheckedClaim, OAuthError, Reason } from './reasons.ts'
 
 /**
  * Every error code coatcheck itself answers with: the stable `code` of the problem document and of the header
@@ -49,6 +49,10 @@ export interface ErrorDetails {
   challenge?: string
   /** A sentence for the person who meets this. Written by us, never text that came from outside. */
   detail?: string
+  /** For the log: the `error` with which an authorization server answered. */
+  answered?: OAuthError | undefined
+  /** For the log: the claim that is missing or wrong. */
+  claim?: CheckedClaim | undefined
 }
 
 /**

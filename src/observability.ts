@@ -1,6 +1,6 @@
 // What coatcheck tells its operator: every log event as a type. No field can hold a token, a code or text from outside.
 import type { ErrorCode } from './errors.ts'
-import { type Reason, reasons } from './reasons.ts'
+import { type CheckedClaim, type OAuthError, type Reason, reasons } from './reasons.ts'
 
 /** Every event. `session` is the public id of a session, `provider` and `route` are names from the configuration. */
 export type LogEvent =
@@ -15,7 +15,7 @@ export type LogEvent =
   | { event: 'login.started'; provider: string }
   | { event: 'login.asked'; reason: Reason }
   | { event: 'login.completed'; provider: string; session: string; cookieBytes: number }
-  | { event: 'login.failed'; provider: string; reason: Reason; detail?: string | undefined }
+  | LoginFailed
   | { event: 'login.stale'; reason: Reason; signedIn: boolean }
   | { event: 'session.ended'; session: string; reason: Reason }
   | { event: 'session.rejected'; reason: Reason }
@@ -54,8 +54,28 @@ export type LogEvent =
   | { event: 'websocket.opened'; route: string; session?: string | undefined }
   | WebSocketClosed
   | { event: 'upstream.redirect_blocked'; route: string; reason: Reason }
-  | { event: 'request.refused'; code: ErrorCode; reason: Reason; route?: string | undefined }
+  | {
+      event: 'request.refused'
+      code: ErrorCode
+      reason: Reason
+      route?: string | undefined
+      oauthError?: OAuthError | undefined
+      claim?: CheckedClaim | undefined
+    }
   | { event: 'internal.error'; reason: Reason; error: string; at?: string | undefined }
+
+/**
+ * A sign-in that failed. `oauthError` is what the authorization server answered, if that is a registered error; `claim` the one
+ * that the reason is about.
+ */
+type LoginFailed = {
+  event: 'login.failed'
+  provider: string
+  reason: Reason
+  detail?: string | undefined
+  oauthError?: OAuthError | undefined
+  claim?: CheckedClaim | undefined
+}
 
 /** A WebSocket that ended: by whom, how (`closeCode` as in RFC 6455, section 7.4.1), after what. Only numbers come from outside. */
 type WebSocketClosed = {

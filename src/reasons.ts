@@ -106,11 +106,17 @@ export const reasons = {
   id_token_signature: 'The signature of the ID token does not verify, or its algorithm or header is not acceptable.',
   id_token_algorithm:
     'The ID token is signed with an algorithm that the authorization server does not announce (id_token_signing_alg_values_supported).',
+  id_token_algorithm_refused:
+    'The ID token is signed with an algorithm that is accepted of nobody: none, one with a shared secret, or one that the profile rules out.',
   id_token_key: 'No published key of the authorization server fits the ID token.',
   id_token_auth_time:
     'auth_time of a refreshed ID token is not that of the sign-in (OpenID Connect Core, section 12.2).',
   identity_changed: 'A refreshed ID token names another user or issuer.',
   userinfo_mismatch: 'Userinfo speaks of another subject than the ID token.',
+  userinfo_refused: 'Userinfo was refused to the access token that had just been given.',
+  userinfo_malformed: 'Userinfo is neither a JSON object nor a JWT, or does not say so.',
+  userinfo_signature: 'Userinfo came as a JWT whose signature, key or algorithm is not acceptable.',
+  userinfo_unavailable: 'Userinfo did not come in time, or the authorization server answered with a server error.',
   acr_not_satisfied: 'The authorization server did not authenticate the user the way it was asked to (acr_values).',
   // Authorization servers
   metadata_mismatch: 'The metadata names another issuer than providers[].issuer; they must be equal to the letter.',
@@ -132,6 +138,8 @@ export const reasons = {
   scope_refused: 'The authorization server does not grant the scope that the route asks for.',
   issued_token_type: 'The token that came of an exchange is not of the type that was asked for (RFC 8693).',
   response_malformed: 'The authorization server answered with something that is not a valid OAuth response.',
+  token_type_mismatch:
+    'The tokens are of another type than was asked for, such as Bearer in the place of DPoP, or the answer does not say of which.',
   response_too_large: 'The authorization server answered with more than coatcheck reads.',
   server_error: 'The authorization server answered with a server error, or asked for patience.',
   timeout: 'No answer came in time.',
@@ -175,3 +183,43 @@ export const reasons = {
 } as const satisfies Record<string, string>
 
 export type Reason = keyof typeof reasons
+
+/** Claims of an ID token that a log line may name: those that are checked. */
+export const checkedClaims = ['iss', 'sub', 'aud', 'azp', 'exp', 'nbf', 'iat', 'nonce', 'auth_time', 'at_hash'] as const
+
+export type CheckedClaim = (typeof checkedClaims)[number]
+
+/**
+ * Registered values of `error` in what an authorization server answers: RFC 6749, sections 4.1.2.1 and 5.2; OpenID Connect
+ * Core, section 3.1.2.6; RFC 9126, section 2.3; RFC 9101, section 7; RFC 8707, section 2; RFC 9396, section 5; RFC 9449,
+ * section 5; OpenID Connect Core Unmet Authentication Requirements. Any other is text from outside.
+ */
+export const oauthErrors = [
+  'invalid_request',
+  'invalid_client',
+  'invalid_grant',
+  'unauthorized_client',
+  'unsupported_grant_type',
+  'invalid_scope',
+  'access_denied',
+  'unsupported_response_type',
+  'server_error',
+  'temporarily_unavailable',
+  'login_required',
+  'interaction_required',
+  'consent_required',
+  'account_selection_required',
+  'request_not_supported',
+  'request_uri_not_supported',
+  'registration_not_supported',
+  'unmet_authentication_requirements',
+  'invalid_redirect_uri',
+  'invalid_request_object',
+  'invalid_request_uri',
+  'invalid_target',
+  'invalid_authorization_details',
+  'invalid_dpop_proof',
+  'use_dpop_nonce',
+] as const
+
+export type OAuthError = (typeof oauthErrors)[number]

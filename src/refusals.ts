@@ -16,11 +16,13 @@ export interface Refusals {
 export function createRefusals(platform: Pick<Platform, 'exchange' | 'log'>, isSecure: boolean): Refusals {
   const { log } = platform
 
-  function report({ code, reason, cause }: CoatcheckError): void {
+  function report({ code, reason, details, cause }: CoatcheckError): void {
     if (code === 'internal_error') log({ event: 'internal.error', reason, ...whatWasThrown(cause) })
     // Upstream failures were told with their route; that nobody is signed in is no news.
-    else if (reason !== 'session_absent' && !code.startsWith('upstream_'))
-      log({ event: 'request.refused', code, reason })
+    else if (reason !== 'session_absent' && !code.startsWith('upstream_')) {
+      const { answered: oauthError, claim } = details
+      log({ event: 'request.refused', code, reason, oauthError, claim })
+    }
   }
 
   return {

@@ -161,7 +161,8 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
           error instanceof CoatcheckError ? error : new CoatcheckError('login_failed', 'unexpected', {}, error)
         const isAnswer = told.reason === 'authorization_refused' && silentAnswers.has(answer.error ?? '')
         if (login.silent && isAnswer) return seeOther(login.returnTo, [await finished()])
-        log({ event: 'login.failed', provider: login.provider, reason: told.reason, detail: told.details.detail })
+        const { detail, answered: oauthError, claim } = told.details
+        log({ event: 'login.failed', provider: login.provider, reason: told.reason, detail, oauthError, claim })
         const setCookie = [await finished()]
         const isStranger = told.reason === 'user_mismatch'
         if (login.silent && isStranger) return seeOther(login.returnTo, setCookie)

@@ -85,7 +85,7 @@ function refused(reason: Reason, cause?: unknown): CoatcheckError {
 function asResponseError(error: unknown): unknown {
   if (!(error instanceof CoatcheckError) || error.code === 'authorization_server_unavailable') return error
   if (error.reason === 'id_token_time') return refused('authorization_response_time', error)
-  if (error.reason === 'id_token_claim') return refused('authorization_response_claim', error)
+  if (error.details.claim !== undefined) return refused('authorization_response_claim', error)
   if (error.reason === 'id_token_key') return refused('authorization_response_key', error)
   return refused('authorization_response_signature', error)
 }

@@ -26,6 +26,8 @@ export interface AuthorizationServer {
   readonly configuration: client.Configuration
   /** The same for refreshes, whose answers `refreshAnswer` reads. */
   readonly refreshing: client.Configuration
+  /** The same for codes, whose answers `codeAnswer` reads. */
+  readonly redeeming: client.Configuration
   readonly metadata: Readonly<client.ServerMetadata>
   readonly keys: PublishedKeys
   readonly idTokens: IdTokenVerifier
@@ -143,11 +145,12 @@ export function discovered(
       if (isJwt(answer)) await idTokens.verifyUserinfo(await answer.clone().text())
       return answer
     })
-    const refreshing = configured(keepingAnswers(fetchThere))
+    const keeping = configured(keepingAnswers(fetchThere))
     platform.log({ event: 'provider.ready', provider: provider.id })
     const fetchedAt = platform.now()
     const told: AuthorizationServer = {
-      ...{ configuration, refreshing, metadata, keys, idTokens, proven, signing, signedBy, fetchedAt },
+      ...{ configuration, refreshing: keeping, redeeming: keeping, metadata, keys, idTokens, proven },
+      ...{ signing, signedBy, fetchedAt },
       refetched: (sender) => newerThan(told, sender),
     }
     return told

@@ -6,7 +6,7 @@ import {
   WWWAuthenticateChallengeError,
 } from 'openid-client'
 import { CoatcheckError } from '../errors.ts'
-import type { Reason } from '../reasons.ts'
+import { type OAuthError, oauthErrors, type Reason } from '../reasons.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 
 /** The reason behind an error of openid-client. Only codes are looked at: texts may contain what the server sent. */
@@ -58,21 +58,34 @@ function byCode({ code, cause }: ClientError): Reason {
 /**
  * The `error` with which an authorization server answered, if it is a registered one. Anything else is text from outside.
  */
-export function oauthErrorOf(error: unknown): string | undefined {
+export function oauthErrorOf(error: unknown): OAuthError | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     if (cause instanceof ResponseBodyError || cause instanceof AuthorizationResponseError) {
-      return registered.has(cause.error) ? cause.error : undefined
+      const said: string = cause.error
+      return oauthErrors.find((one) => one === said)
     }
   }
   return undefined
 }
 
-/** RFC 6749, sections 4.1.2.1 and 5.2; RFC 9126, section 2.3; RFC 9101, section 7; RFC 8707, section 2; RFC 9449, section 5. */
-const registered = new Set(
-  'invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope access_denied unsupported_response_type server_error temporarily_unavailable invalid_redirect_uri invalid_request_object invalid_request_uri invalid_target invalid_dpop_proof use_dpop_nonce'.split(
-    ' ',
-  ),
-)
+/** What went wrong at userinfo, by what went wrong: said as such, because of no other answer it is told apart. */
+export function userinfoReasonOf(error: unknown): Reason {
+  const reason = reasonOf(error)
+  if (reason === 'id_token_claim') return 'userinfo_mismatch'
+  if (reason.startsWith('id_token_')) return 'userinfo_signature'
+  if (transient.has(reason)) return 'userinfo_unavailable'
+  const status = statusOf(error)
+  if (reason === 'client_rejected' || status === 401 || status === 403) return 'userinfo_refused'
+  return reason === 'response_malformed' || reason === 'request_rejected' ? 'userinfo_malformed' : reason
+}
+
+/** The status of an answer that was not what it should be. */
+function statusOf(error: unknown): number | undefined {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (cause.cause instanceof Response) return cause.cause.status
+  }
+  return undefined
+}
 
 /** Whether the server does not accept our proof of a key (RFC 9449, sections 5 and 7.1). */
 export function isProofRefused(error: unknown): boolean {
@@ -114,9 +127,13 @@ const transient = new Set<Reason>(['timeout', 'unreachable', 'server_error'])
 export function refusedByServer(error: unknown): CoatcheckError {
   if (error instanceof CoatcheckError) return error
   const reason = reasonOf(error)
-  if (transient.has(reason)) return unavailable(reason, error)
+  const answered = oauthErrorOf(error)
+  if (transient.has(reason)) {
+    const { code, details } = unavailable(reason)
+    return new CoatcheckError(code, reason, { ...details, answered }, error)
+  }
   const detail = error instanceof AuthorizationResponseError ? sentences.get(error.error) : undefined
-  return new CoatcheckError('login_failed', reason, detail === undefined ? {} : { detail }, error)
+  return new CoatcheckError('login_failed', reason, { ...(detail !== undefined && { detail }), answered }, error)
 }
 
 /** What to tell a person about an authorization error (RFC 6749, section 4.1.2.1; OpenID Connect Core, 3.1.2.6). */

@@ -1,7 +1,7 @@
 // The checks of an ID token that go beyond the protocol library's: signature always, audience exactly, type never mixed up.
 import { base64url, compactVerify, decodeJwt, decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose'
 import { CoatcheckError } from '../errors.ts'
-import type { Reason } from '../reasons.ts'
+import { checkedClaims, type Reason } from '../reasons.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 import type { PublishedKeys } from './published-keys.ts'
 
@@ -11,8 +11,17 @@ export interface IdTokenExpectations {
   clientId: string
   /** The access token that came with it: `at_hash`, if there, must be its hash (OpenID Connect Core, section 3.1.3.8). */
   accessToken: string
+  /** For the token of a sign-in: what was asked of it (OpenID Connect Core, section 3.1.3.7, items 11 to 13). */
+  asked?: AskedOfSignIn
   /** For a refreshed token: the sign-in it must still speak of (OpenID Connect Core, section 12.2). */
   original?: OriginalSignIn
+}
+
+/** What the ID token of a sign-in must answer. */
+export interface AskedOfSignIn {
+  nonce: string
+  /** Seconds. */
+  maxAge?: number | undefined
 }
 
 /** What a refreshed ID token may not contradict. */
@@ -126,11 +135,12 @@ export function idTokenVerifier(
     algorithms.filter((alg) => supported.acceptable.has(alg))
   /** Throws the error for a token that jose did not verify. */
   const refuse = (jwt: string) => (error: unknown) => {
-    const isOther = error instanceof errors.JOSEAlgNotAllowed && supported.acceptable.has(algorithmOf(jwt))
-    throw isOther ? refused('id_token_algorithm', error) : failure(error)
+    if (!(error instanceof errors.JOSEAlgNotAllowed)) throw failure(error)
+    const isOther = supported.acceptable.has(algorithmOf(jwt))
+    throw refused(isOther ? 'id_token_algorithm' : 'id_token_algorithm_refused', error)
   }
   return {
-    async verify(idToken, { issuer, clientId, accessToken, original }) {
+    async verify(idToken, { issuer, clientId, accessToken, asked, original }) {
       const { payload, protectedHeader } = await jwtVerify(idToken, keys.id_token, {
         algorithms: accepted(supported.idToken),
         issuer,
@@ -143,13 +153,14 @@ export function idTokenVerifier(
       })
       if (isOfOtherType(protectedHeader)) throw refused('id_token_signature')
       const { sub, at_hash, iat = 0 } = payload
-      if (typeof sub !== 'string' || sub === '' || sub.length > 255) throw refused('id_token_malformed')
-      if (!isForUs(payload, clientId)) throw refused('id_token_claim')
+      if (typeof sub !== 'string' || sub === '' || sub.length > 255) throw wrong('id_token_malformed', 'sub')
+      if (!isForUs(payload, clientId)) throw wrong('id_token_claim', payload.azp === undefined ? 'aud' : 'azp')
       const hash = await leftHash(accessToken, protectedHeader.alg)
-      if (at_hash !== undefined && hash !== undefined && at_hash !== hash) throw refused('id_token_claim')
+      if (at_hash !== undefined && hash !== undefined && at_hash !== hash) throw wrong('id_token_claim', 'at_hash')
       const other = original && difference(payload, original)
       if (other !== undefined) throw refused(other)
-      if (iat > now() / 1_000 + 60) throw refused('id_token_time')
+      if (iat > now() / 1_000 + 60) throw wrong('id_token_time', 'iat')
+      if (asked) checkSignIn(payload, asked, now() / 1_000)
       return { ...payload, sub }
     },
     async verifyLogoutToken(jwt, { issuer, clientId }) {
@@ -173,13 +184,28 @@ export function idTokenVerifier(
         requiredClaims: ['iss', 'aud', 'exp'],
       }).catch(refuse(jwt))
       if (isOfOtherType(protectedHeader)) throw refused('id_token_signature')
-      if (!isForUs(payload, clientId)) throw refused('id_token_claim')
+      if (!isForUs(payload, clientId)) throw wrong('id_token_claim', 'aud')
       return payload
     },
     async verifyUserinfo(jwt) {
       await compactVerify(jwt, keys.id_token, { algorithms: accepted(supported.userinfo) }).catch(refuse(jwt))
     },
   }
+}
+
+/**
+ * That an ID token answers this sign-in: its nonce, and when the user signed in.
+ * @param time now, in seconds
+ * @throws CoatcheckError `login_failed`
+ */
+function checkSignIn({ nonce, auth_time }: JWTPayload, { maxAge, ...asked }: AskedOfSignIn, time: number): void {
+  if (nonce === undefined) throw wrong('id_token_malformed', 'nonce')
+  if (nonce !== asked.nonce) throw wrong('id_token_claim', 'nonce')
+  if (typeof auth_time !== 'number') {
+    if (auth_time === undefined && maxAge === undefined) return
+    throw wrong('id_token_malformed', 'auth_time')
+  }
+  if (maxAge !== undefined && auth_time + maxAge < time - 30) throw wrong('id_token_time', 'auth_time')
 }
 
 /** Of a refreshed ID token more is told apart, because tokens that are good may have come with it. */
@@ -206,11 +232,23 @@ function refused(reason: Reason, cause?: unknown): CoatcheckError {
   return new CoatcheckError('login_failed', reason, {}, cause)
 }
 
+/** The same, with the claim that is wrong. */
+function wrong(reason: Reason, claim: string, cause?: unknown): CoatcheckError {
+  const named = checkedClaims.find((one) => one === claim)
+  return new CoatcheckError('login_failed', reason, { claim: named }, cause)
+}
+
 function failure(error: unknown): CoatcheckError {
   if (error instanceof CoatcheckError) return error
-  if (error instanceof errors.JWTExpired) return refused('id_token_time', error)
+  if (error instanceof errors.JWTExpired) return wrong('id_token_time', error.claim, error)
   if (error instanceof errors.JWTClaimValidationFailed) {
-    return refused(error.claim === 'nbf' ? 'id_token_time' : 'id_token_claim', error)
+    const { claim, payload } = error
+    // jose compares `iss` as whatever it is.
+    const isOdd = error.reason !== 'check_failed' || (claim === 'iss' && typeof payload.iss !== 'string')
+    return wrong(isOdd ? 'id_token_malformed' : claim === 'nbf' ? 'id_token_time' : 'id_token_claim', claim, error)
+  }
+  if (error instanceof errors.JWSInvalid || error instanceof errors.JWTInvalid) {
+    return refused('id_token_malformed', error)
   }
   if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) {
     return refused('id_token_key', error)

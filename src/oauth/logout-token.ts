@@ -84,7 +84,7 @@ function refused(reason: Reason, cause?: unknown): CoatcheckError {
 function asLogoutError(error: unknown): unknown {
   if (!(error instanceof CoatcheckError) || error.code === 'authorization_server_unavailable') return error
   if (error.reason === 'id_token_time') return refused('logout_token_time', error)
-  if (error.reason === 'id_token_claim') return refused('logout_token_claim', error)
+  if (error.details.claim !== undefined) return refused('logout_token_claim', error)
   if (error.reason === 'id_token_key') return refused('logout_token_key', error)
   return refused('logout_token_signature', error)
 }

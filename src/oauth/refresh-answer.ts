@@ -10,12 +10,13 @@ export interface RefreshAnswer extends TokenResponse {
   readonly hasOddIdToken: boolean
 }
 
-type Members = Readonly<Record<string, unknown>>
+export type Members = Readonly<Record<string, unknown>>
 
 /**
- * Wraps the fetch of refreshes. openid-client makes the request and reads every refusal, but of a 200 it gets to see no
- * more than that there is one: it would throw the whole answer away for one odd member, or for an ID token that it
- * cannot place, and the next refresh token with it. `refreshAnswer` takes it out again.
+ * Wraps the fetch of refreshes and codes. openid-client makes the request and reads every refusal, but of a 200 it gets to
+ * see no more than that there is one: it would throw the whole answer away for one odd member, or for an ID token that it
+ * cannot place, and the next refresh token with it; and tokens that nobody saw, nobody can revoke. `refreshAnswer` takes it
+ * out again, and `codeAnswer` what came for a code.
  */
 export function keepingAnswers(fetch: AuthorizationServerFetch): AuthorizationServerFetch {
   return async (url, init) => {
@@ -27,9 +28,9 @@ export function keepingAnswers(fetch: AuthorizationServerFetch): AuthorizationSe
       .catch(() => undefined)
     if (!isMembers(said)) return answer
     const { access_token, token_type, refresh_token, id_token, scope, expires_in } = said
-    const { refresh_expires_in, refresh_token_expires_in } = said
+    const { refresh_expires_in, refresh_token_expires_in, authorization_details } = said
     const members = { access_token, token_type, refresh_token, id_token, scope, expires_in }
-    const kept = { ...members, refresh_expires_in, refresh_token_expires_in }
+    const kept = { ...members, refresh_expires_in, refresh_token_expires_in, authorization_details }
     return new Response(JSON.stringify({ access_token: '-', token_type: 'bearer', kept }), answer)
   }
 }
@@ -38,8 +39,8 @@ export function keepingAnswers(fetch: AuthorizationServerFetch): AuthorizationSe
  * What the server said, with what is unusable as if it were left out. RFC 6749, section 5.1, wants a `token_type`; without
  * one a token is taken for the weakest kind, so that it never passes for one that is bound to a key.
  */
-export function refreshAnswer({ kept }: Members): RefreshAnswer {
-  const said = isMembers(kept) ? kept : {}
+export function refreshAnswer(answer: Members): RefreshAnswer {
+  const said = keptOf(answer)
   const { access_token, token_type, refresh_token, id_token, refresh_expires_in, refresh_token_expires_in } = said
   return {
     access_token: textOf(access_token) ?? '',
@@ -53,6 +54,9 @@ export function refreshAnswer({ kept }: Members): RefreshAnswer {
     refresh_token_expires_in,
   }
 }
+
+/** What the server said, as it said it. */
+export const keptOf = ({ kept }: Members): Members => (isMembers(kept) ? kept : {})
 
 const isMembers = (value: unknown): value is Members =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -10,13 +10,15 @@ import { type AuthorizationResponse, checkIssuer, isOfTypesAsked, opened } from 
 import { type AuthorizationServer, discovered } from './authorization-server.ts'
 import { unavailable } from './authorization-server-fetch.ts'
 import { publicKeys } from './client-keys.ts'
+import { codeAnswer } from './code-answer.ts'
 import { newBindingKey } from './dpop.ts'
-import { isTokenUnknown, isUnsupportedTokenType, reasonOf, refusedByServer } from './failures.ts'
-import { createGrants, type Grants, hinted, isUsable, sessionEndOf } from './grants.ts'
+import { isTokenUnknown, isUnsupportedTokenType, reasonOf, refusedByServer, userinfoReasonOf } from './failures.ts'
+import { createGrants, type Grants, hinted, sessionEndOf } from './grants.ts'
 import { mayBeNewer } from './id-token.ts'
 import { createInspection, type Inspection } from './inspection.ts'
 import { type LogoutToken, verifiedLogoutToken } from './logout-token.ts'
 import { signOutParams } from './quirks.ts'
+import { refreshAnswer } from './refresh-answer.ts'
 import { bindsTokens } from './security-profile.ts'
 import { type BindingKey, grants, type TokenSet, tokenSet } from './token-set.ts'
 
@@ -48,7 +50,7 @@ export interface RelyingParty extends Grants, Inspection {
    */
   finish(answer: AuthorizationResponse, transaction: LoginTransaction): Promise<SignIn>
   /** Revokes what can still be used (RFC 7009). Rejects with the reason; nobody has to wait for it. */
-  revoke(tokens: TokenSet): Promise<void>
+  revoke(tokens: Revocable): Promise<void>
   /**
    * Verifies a logout token of this server; see `verifiedLogoutToken`.
    * @throws CoatcheckError `bad_request`, `authorization_server_unavailable`
@@ -57,6 +59,9 @@ export interface RelyingParty extends Grants, Inspection {
   /** Where the browser goes to sign out there too, if the server has such a place. */
   endSessionUrl(tokens: TokenSet | undefined, state: string): Promise<URL | undefined>
 }
+
+/** Tokens as far as it takes to revoke them. The access token is empty where there is none. */
+type Revocable = Pick<TokenSet, 'accessToken' | 'refreshToken'>
 
 /**
  * The relying party that a session or a sign-in began with. `undefined` when its id is nobody's any more, or another server's:
@@ -122,10 +127,11 @@ export function createRelyingParty(
       )
       return { ...more, ...claims }
     } catch (error) {
-      const reason = reasonOf(error)
+      const reason = userinfoReasonOf(error)
       // An answer about somebody else is an attack; no answer is only a pity.
-      if (reason === 'id_token_claim') throw new CoatcheckError('login_failed', 'userinfo_mismatch', {}, error)
-      if (provider.userinfo === true) throw error
+      if (reason === 'userinfo_mismatch') throw new CoatcheckError('login_failed', reason, {}, error)
+      if (provider.userinfo === true && reason === 'userinfo_unavailable') throw unavailable(reason, error)
+      if (provider.userinfo === true) throw new CoatcheckError('login_failed', reason, {}, error)
       platform.log({ event: 'userinfo.failed', provider: provider.id, reason })
       return claims
     }
@@ -157,13 +163,14 @@ export function createRelyingParty(
     }
   }
 
-  async function revoke({ refreshToken, accessToken }: TokenSet): Promise<void> {
+  async function revoke({ refreshToken, accessToken }: Revocable): Promise<void> {
     const { configuration, metadata } = await server()
     if (metadata.revocation_endpoint === undefined) return
     try {
       if (refreshToken !== undefined) {
         await client.tokenRevocation(configuration, refreshToken, { token_type_hint: 'refresh_token' })
       }
+      if (accessToken === '') return
       await client.tokenRevocation(configuration, accessToken, { token_type_hint: 'access_token' }).catch((error) => {
         // With the refresh token the access tokens may have ended (RFC 7009, section 2.1). Some servers then refuse them
         // as unknown, which section 2.2 forbids.
@@ -176,7 +183,7 @@ export function createRelyingParty(
   }
 
   /** Nobody will ever use these tokens, and nobody waits until they are revoked. */
-  function withdraw(tokens: TokenSet): void {
+  function withdraw(tokens: Revocable): void {
     platform.waitUntil(revoke(tokens).catch(() => {}))
   }
 
@@ -202,7 +209,7 @@ export function createRelyingParty(
 
     async finish(answer, transaction) {
       const authorizationServer = await server()
-      const { configuration, metadata, proven } = authorizationServer
+      const { redeeming, metadata, proven } = authorizationServer
       checkIssuer(answer.iss, provider, metadata)
       const sentAt = platform.now()
       const callback = new URL(redirectUri)
@@ -211,31 +218,29 @@ export function createRelyingParty(
         const { key } = transaction
         const checks = {
           expectedState: transaction.state,
-          expectedNonce: transaction.nonce,
           pkceCodeVerifier: transaction.codeVerifier,
-          idTokenExpected: true,
-          ...(transaction.maxAge === undefined ? {} : { maxAge: transaction.maxAge }),
         }
-        const response = await proven.send(configuration, key, (proof) =>
-          client.authorizationCodeGrant(configuration, callback, checks, {}, proof),
+        const answer = await proven.send(redeeming, key, (proof) =>
+          client.authorizationCodeGrant(redeeming, callback, checks, {}, proof),
         )
-        const idToken = response.id_token
-        if (idToken === undefined) throw new CoatcheckError('login_failed', 'id_token_missing')
-        if (!isUsable(response, key)) throw new CoatcheckError('login_failed', 'response_malformed')
-        const accessToken = response.access_token
-        const expected = { issuer, clientId, accessToken }
-        const identity = await withNewest(({ idTokens }) => idTokens.verify(idToken, expected))
-        const asked = { scope: requests.scopeOf(transaction), key }
-        const tokens = tokenSet(hinted(provider, response, idToken), sentAt, lead, asked)
-        const refusedScope = transaction.moreScope.filter((scope) => !grants(tokens, [scope]))
         try {
+          const response = codeAnswer(answer, key)
+          const { id_token: idToken, access_token: accessToken } = response
+          const asked = { nonce: transaction.nonce, maxAge: transaction.maxAge }
+          const expected = { issuer, clientId, accessToken, asked }
+          const identity = await withNewest(({ idTokens }) => idTokens.verify(idToken, expected))
+          const scope = requests.scopeOf(transaction)
+          const tokens = tokenSet(hinted(provider, response, idToken), sentAt, lead, { scope, key })
+          const refusedScope = transaction.moreScope.filter((one) => !grants(tokens, [one]))
           if (!isOfTypesAsked(response.authorization_details, provider)) {
             throw new CoatcheckError('login_failed', 'authorization_details_mismatch')
           }
           const who = await identified(await server(), identity, accessToken, transaction)
           return { ...who, refusedScope: refusedScope.length > 0 ? refusedScope : undefined, tokens, beganAt: sentAt }
         } catch (error) {
-          withdraw(tokens)
+          // Whatever of it is a token, nobody will ever use it.
+          const { access_token: accessToken, refresh_token: refreshToken } = refreshAnswer(answer)
+          withdraw({ accessToken, refreshToken })
           throw error
         }
       } catch (error) {

@@ -20,8 +20,9 @@ type Claims = Record<string, unknown>
 
 const world = faultWorld()
 
-const malformed: Reason[] = ['id_token_malformed', 'response_malformed']
-const badSignature: Reason[] = ['id_token_signature', 'id_token_algorithm', 'response_malformed']
+const malformed: Reason = 'id_token_malformed'
+const badSignature: Reason = 'id_token_signature'
+const refusedAlgorithm: Reason = 'id_token_algorithm_refused'
 
 async function rejects(reason: Reason | Reason[]): Promise<void> {
   const browser = world.browser()
@@ -114,7 +115,7 @@ describe('oidcc-client-basic-certification-test-plan', () => {
 
   test('oidcc-client-test-idtoken-sig-none: rejects', async () => {
     forged(({ claims }) => jwt({ alg: 'none' }, claims, unsigned))
-    await rejects(badSignature)
+    await rejects(refusedAlgorithm)
   })
 
   test('oidcc-client-test-invalid-sig-rs256: rejects, in the code flow too', async () => {
@@ -169,7 +170,7 @@ describe('oidcc-client-test-plan', () => {
   test('oidcc-client-test-invalid-sig-es256: rejects', async () => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
     forged(({ header, claims }) => jwt({ ...header, alg: 'ES256' }, claims, es256(privateKey)))
-    await rejects(badSignature)
+    await rejects('id_token_algorithm')
   })
 
   test('oidcc-client-test-invalid-sig-hs256: rejects, the client secret and the public key as the secret too', async () => {
@@ -184,7 +185,7 @@ describe('oidcc-client-test-plan', () => {
     }
     expect(as.to('/userinfo')).toEqual([])
     await expect.poll(() => world.logged('login.failed')).toHaveLength(3)
-    for (const { reason } of world.logged('login.failed')) expect(badSignature).toContain(reason)
+    for (const { reason } of world.logged('login.failed')) expect(reason).toBe(refusedAlgorithm)
   })
 
   test('oidcc-client-test-invalid-athash: rejects', async () => {

@@ -105,9 +105,9 @@ describe('R170 R171 R183 profile "fapi2"', () => {
 })
 
 describe('R185 R182 a server that is not up to the profile', () => {
-  test.each<[string, (as: AuthorizationServer) => unknown, 'id_token_signature' | 'issuer_missing']>([
-    ['signs ID tokens with RS256', (as) => as.rotateKeys('RS256'), 'id_token_signature'],
-    ['signs ID tokens with PS512', (as) => as.rotateKeys('PS512'), 'id_token_signature'],
+  test.each<[string, (as: AuthorizationServer) => unknown, 'id_token_algorithm_refused' | 'issuer_missing']>([
+    ['signs ID tokens with RS256', (as) => as.rotateKeys('RS256'), 'id_token_algorithm_refused'],
+    ['signs ID tokens with PS512', (as) => as.rotateKeys('PS512'), 'id_token_algorithm_refused'],
     [
       'does not say whose its answers are, and never said it would',
       (as) => {

@@ -118,9 +118,13 @@ describe('R121 a refreshed ID token', () => {
     expectNoCanary(world, browser)
   })
 
-  test.each<[string, (honest: string, as: AuthorizationServer) => string]>([
-    ['without a signature', (honest) => jwt({ alg: 'none' }, readJwt(honest).claims, unsigned)],
-    ['with a signature of nobody', (honest) => `${honest.slice(0, -8)}AAAAAAAA`],
+  test.each<[string, (honest: string, as: AuthorizationServer) => string, Reason]>([
+    [
+      'without a signature',
+      (honest) => jwt({ alg: 'none' }, readJwt(honest).claims, unsigned),
+      'id_token_algorithm_refused',
+    ],
+    ['with a signature of nobody', (honest) => `${honest.slice(0, -8)}AAAAAAAA`, 'id_token_signature'],
     [
       'that is an access token',
       (honest, as) =>
@@ -129,15 +133,16 @@ describe('R121 a refreshed ID token', () => {
           readJwt(honest).claims,
           rs256(KeyObject.from(as.signingKey())),
         ),
+      'id_token_signature',
     ],
-    ['that is none', () => 'CANARY'],
-  ])('%s ends the session, and its access token is not used', async (_, forge) => {
+    ['that is none', () => 'CANARY', 'id_token_malformed'],
+  ])('%s ends the session, and its access token is not used', async (_, forge, reason) => {
     const browser = await withSpentToken(world)
     world.as.behaviour.signedIdToken = (honest) => forge(honest, world.as)
     const answer = await browser.fetch('/api/orders')
     expectRefusal(answer, 401, 'session_expired')
     await expectSignedOut(browser, answer)
-    await expect.poll(() => world.logged('session.ended')).toMatchObject([{ reason: 'id_token_signature' }])
+    await expect.poll(() => world.logged('session.ended')).toMatchObject([{ reason }])
     expect(world.api.requests).toEqual([])
     expectSilent(world.as, '/userinfo')
     expectNoCanary(world, browser)

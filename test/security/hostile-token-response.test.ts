@@ -45,6 +45,7 @@ describe('R128 a token response that is none', () => {
       'request_rejected',
       'invalid_grant',
       'client_rejected',
+      'token_type_mismatch',
     ])
   })
 })
@@ -92,7 +93,12 @@ describe('a member of the token response', () => {
     world.as.behaviour.tokenResponse = (response) => void Object.assign(response, members)
     const browser = world.browser()
     const answer = await browser.signIn()
-    await expectLoginRefused(world, browser, answer, 'response_malformed')
+    await expectLoginRefused(
+      world,
+      browser,
+      answer,
+      'token_type' in members ? 'token_type_mismatch' : 'response_malformed',
+    )
   })
 
   test('R612 only on the prototype counts for nothing', async () => {

@@ -10,7 +10,7 @@ import { expectLoginRefused, expectNoCanary, expectRefusal } from '../support/or
 
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
 const other = generateKeyPairSync('rsa', { modulusLength: 2048 })
-const badSignature: Reason[] = ['id_token_signature', 'response_malformed']
+const refusedAlgorithm: Reason = 'id_token_algorithm_refused'
 
 describe('keys', () => {
   const weak = generateKeyPairSync('rsa', { modulusLength: 1024 })
@@ -38,7 +38,7 @@ describe('keys', () => {
     world.as.behaviour.signedIdToken = (honest) => jwt({ alg: 'HS256', kid: 'oct' }, readJwt(honest).claims, hs256(k))
     const browser = world.browser()
     const answer = await browser.signIn()
-    await expectLoginRefused(world, browser, answer, badSignature)
+    await expectLoginRefused(world, browser, answer, refusedAlgorithm)
   })
 
   test('R103 metadata that announces none and HS256 only means that nothing is accepted', async () => {
@@ -52,7 +52,7 @@ describe('keys', () => {
     const browser = world.browser()
     as.behaviour.signedIdToken = (honest) => jwt({ alg: 'HS256' }, readJwt(honest).claims, hs256(as.clientSecret))
     const answer = await browser.signIn()
-    await expectLoginRefused(world, browser, answer, badSignature)
+    await expectLoginRefused(world, browser, answer, refusedAlgorithm)
     as.behaviour.signedIdToken = (honest) => jwt({ alg: 'none' }, readJwt(honest).claims, unsigned)
     expectRefusal(await browser.signIn(), 400, 'login_failed')
     as.behaviour.signedIdToken = (honest) => honest
