@@ -193,19 +193,28 @@ export function idTokenVerifier(
   }
 }
 
+/** The ID token of a sign-in was made for it: it is not older than any clock is wrong. Seconds. */
+const longestAgo = 86_400
+
 /**
  * That an ID token answers this sign-in: its nonce, and when the user signed in.
  * @param time now, in seconds
  * @throws CoatcheckError `login_failed`
  */
-function checkSignIn({ nonce, auth_time }: JWTPayload, { maxAge, ...asked }: AskedOfSignIn, time: number): void {
+function checkSignIn(
+  { nonce, auth_time, iat = 0 }: JWTPayload,
+  { maxAge, ...asked }: AskedOfSignIn,
+  time: number,
+): void {
+  if (iat < time - longestAgo) throw wrong('id_token_time', 'iat')
   if (nonce === undefined) throw wrong('id_token_malformed', 'nonce')
   if (nonce !== asked.nonce) throw wrong('id_token_claim', 'nonce')
   if (typeof auth_time !== 'number') {
     if (auth_time === undefined && maxAge === undefined) return
     throw wrong('id_token_malformed', 'auth_time')
   }
-  if (maxAge !== undefined && auth_time + maxAge < time - 30) throw wrong('id_token_time', 'auth_time')
+  const isTooOld = maxAge !== undefined && auth_time + maxAge < time - 30
+  if (isTooOld || auth_time > time + 60) throw wrong('id_token_time', 'auth_time')
 }
 
 /** Of a refreshed ID token more is told apart, because tokens that are good may have come with it. */

@@ -44,6 +44,8 @@ const rows: Row[] = [
   saying('id_token_time', 'exp', () => ({ exp: now() - 300 })),
   saying('id_token_time', 'nbf', () => ({ nbf: now() + 300 })),
   saying('id_token_time', 'iat', () => ({ iat: now() + 300 })),
+  saying('id_token_time', 'iat', () => ({ iat: now() - 10 * 31_536_000 }), '?returnTo=/ten-years-ago'),
+  saying('id_token_time', 'auth_time', () => ({ auth_time: now() + 100_000 }), '?max_age=60&returnTo=/tomorrow'),
   saying('id_token_time', 'auth_time', () => ({ auth_time: now() - 300 }), '?max_age=60'),
   {
     title: 'an ID token with alg none',
