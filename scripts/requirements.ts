@@ -163,7 +163,7 @@ export const requirements: Record<string, Requirement> = {
   },
   R028: {
     requirement:
-      'Lets nobody frame a sign-in or its callback; a sign-in with `prompt=none` that finds nobody goes back once, without a session and without a loop',
+      'Lets nobody frame a sign-in or its callback; a sign-in with `prompt=none` that finds nobody, or fails, goes back once, without a session and without a loop',
     source: rfc(10017, '5.1.3'),
   },
 

@@ -17,7 +17,7 @@ import { createLogout } from './endpoints/logout.ts'
 import { createSessionEndpoints } from './endpoints/session.ts'
 import { createSessionsEndpoints } from './endpoints/sessions.ts'
 import { CoatcheckError } from './errors.ts'
-import { loginPath, loginUrls } from './login-url.ts'
+import { continuePath, loginPath, loginUrls } from './login-url.ts'
 import { createAnswerCookies } from './oauth/answer-cookies.ts'
 import { createApiTokens } from './oauth/api-tokens.ts'
 import { createCredentials } from './oauth/credentials.ts'
@@ -182,6 +182,7 @@ function createAt(address: Address, platform: Platform, common: ReturnType<typeo
   if (mayComeInsecurely) app.use(refuseInsecure)
   serveAt(app, loginPath, { GET: withEffect(login.start) })
   for (const { callbackPath } of relyingParties.values()) serveAt(app, callbackPath, { GET: withEffect(login.finish) })
+  serveAt(app, continuePath, { GET: login.goOn })
   serveAt(app, '/auth/jwks.json', { GET: createJwks(relyingParties) })
   app.get(popupPath, () => popupPage())
   if (config.login.thirdPartyInitiated) serveAt(app, initiatePath, { GET: initiateLogin, POST: initiateLogin })
@@ -252,7 +253,7 @@ function serveAt(app: Hono, path: string, handlers: Partial<Record<'GET' | 'POST
   if (handlers.POST) app.post(path, handlers.POST)
   if (handlers.DELETE) app.delete(path, handlers.DELETE)
   const allow = Object.keys(handlers)
-    .flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
+    .flatMap((method) => (method === 'GET' && handlers.GET && !effects.has(handlers.GET) ? ['GET', 'HEAD'] : [method]))
     .join(', ')
   app.all(path, () => {
     throw new CoatcheckError('method_not_allowed', 'method_refused', { allow })
@@ -261,11 +262,16 @@ function serveAt(app: Hono, path: string, handlers: Partial<Record<'GET' | 'POST
 
 /** Hono asks the handler of GET for HEAD too. What GET does here must not be done by whoever only looks. */
 function withEffect(handler: Handler): Handler {
-  return async (c) => {
+  const guarded: Handler = async (c) => {
     if (c.req.method === 'HEAD') throw new CoatcheckError('method_not_allowed', 'method_refused', { allow: 'GET' })
     return handler(c)
   }
+  effects.add(guarded)
+  return guarded
 }
+
+/** Handlers of GET that do more than show. */
+const effects = new WeakSet<Handler>()
 
 function nothingHere(): never {
   throw new CoatcheckError('not_found', 'no_such_path')

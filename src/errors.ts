@@ -49,6 +49,8 @@ export interface ErrorDetails {
   challenge?: string
   /** A sentence for the person who meets this. Written by us, never text that came from outside. */
   detail?: string
+  /** Path where a person whose session goes on was, for a page. */
+  continueUrl?: string
   /** For the log: the `error` with which an authorization server answered. */
   answered?: OAuthError | undefined
   /** For the log: the claim that is missing or wrong. */

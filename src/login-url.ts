@@ -1,6 +1,8 @@
 // Where a sign-in begins. Every address of one is made here, so that none leads to another authorization server than it is for.
 
 export const loginPath = '/auth/login'
+/** Where the page of a stale callback looks whether somebody is signed in. */
+export const continuePath = '/auth/continue'
 
 /** Longest value of a parameter that is passed on to the authorization server, in characters. */
 export const longestHint = 512

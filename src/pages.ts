@@ -13,6 +13,8 @@ interface Page {
   links: readonly { href: string; label: string }[]
   code?: ErrorCode
   details?: ErrorDetails
+  /** Where the page goes by itself, at once. */
+  refresh?: string | undefined
   /** What little has to run. */
   script?: string
 }
@@ -27,7 +29,7 @@ const style = `
   a + a { background: none; color: inherit; outline: 1px solid currentColor }
   code { opacity: .7 }`
 
-async function page({ status, title, text, links, code, details = {}, script }: Page): Promise<Response> {
+async function page({ status, title, text, links, code, details = {}, refresh, script }: Page): Promise<Response> {
   const nonce = randomText(12)
   const headers = new Headers({
     ...ownAnswerHeaders,
@@ -42,6 +44,7 @@ async function page({ status, title, text, links, code, details = {}, script }: 
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>${title}</title>
+${refresh === undefined ? '' : html`<meta http-equiv="refresh" content="0; url=${refresh}">`}
 <style nonce="${nonce}">${style}</style>
 <main>
 <h1>${title}</h1>
@@ -60,6 +63,7 @@ export function errorPage(code: ErrorCode, details: ErrorDetails, startAgain: st
   const { status, title } = errorCodes[code]
   const text = [details.detail ?? advice[code] ?? 'You can start again.']
   const links = [{ href: startAgain, label: 'Start again' }]
+  if (details.continueUrl !== undefined) links.push({ href: details.continueUrl, label: 'Continue' })
   return page({ status, title, text, links, code, details })
 }
 
@@ -71,11 +75,31 @@ const advice: Partial<Record<ErrorCode, string>> = {
 }
 
 /** A callback that signs nobody in: used before, too old, or begun in another browser. */
-export function staleLoginPage(returnTo: string, startAgain: string): Promise<Response> {
+export function staleLoginPage(
+  returnTo: string,
+  startAgain: string,
+  {
+    look,
+    isWithoutCookies,
+  }: {
+    /** Where the page looks whether somebody is signed in. */
+    look?: string | undefined
+    /** Whether the browser brought nothing of any sign-in. */
+    isWithoutCookies: boolean
+  },
+): Promise<Response> {
   return page({
     status: errorCodes.login_expired.status,
     title: errorCodes.login_expired.title,
-    text: ['Nothing was changed. If you are signed in already you can simply go on.'],
+    text: [
+      'Nothing was changed. If you are signed in already you can simply go on.',
+      ...(isWithoutCookies
+        ? [
+            'This browser brought no cookie of a sign-in that it began here. If you see this each time, it keeps no cookies of this site: they are blocked, or the site was opened by another name or by http.',
+          ]
+        : []),
+    ],
+    refresh: look,
     links: [
       { href: startAgain, label: 'Sign in again' },
       { href: returnTo, label: 'Continue' },
@@ -84,18 +108,36 @@ export function staleLoginPage(returnTo: string, startAgain: string): Promise<Re
   })
 }
 
+/** What goes round in circles, by what it leaves behind. */
+const loops: Record<'lost' | 'silent' | 'signed-in', readonly string[]> = {
+  lost: [
+    'Several sign-ins in a row ended well, and each time the browser came back without being signed in. It was stopped here so that you can see why.',
+    'Most often the browser keeps no cookies of this site: they are blocked, or the site was opened by another name or by http. If you use a private window or an extension that blocks cookies, try without.',
+    'If you run this site: the log has the reason login_loop.',
+  ],
+  silent: [
+    'A page asked several times in a row whether you are signed in, and each time the answer was that you are not, or that nobody could tell. It was stopped here so that you can see why.',
+    'You can sign in yourself.',
+    'If you run this site: a page asks with prompt=none again and again. It should ask once, and then show who is signed out that they are; the log has the reason login_loop.',
+  ],
+  'signed-in': [
+    'You are signed in, and a page sent you to sign in again, several times in a row. It was stopped here so that you can see why.',
+    'If you run this site: the page sends people to sign in who are signed in already; the log has the reason login_loop.',
+  ],
+}
+
 /** A browser that comes back from every sign-in without its session, or a page that sends it there again and again. */
-export function loginLoopPage(startAgain: string, setCookie: readonly string[]): Promise<Response> {
+export function loginLoopPage(
+  loop: keyof typeof loops,
+  startAgain: string,
+  setCookie: readonly string[],
+): Promise<Response> {
   return page({
     status: errorCodes.login_failed.status,
     title: 'Signing in goes round in circles',
-    text: [
-      'Several sign-ins in a row ended well, and each time the browser came back without being signed in. It was stopped here so that you can see why.',
-      'Most often the browser keeps no cookies of this site: they are blocked, or the site was opened by another name or by http. If you use a private window or an extension that blocks cookies, try without.',
-      'If you run this site: a page may be sending people to sign in who are signed in already; the log has the reason login_loop.',
-    ],
+    text: loops[loop],
     links: [
-      { href: startAgain, label: 'Try again' },
+      { href: startAgain, label: loop === 'silent' ? 'Sign in' : 'Try again' },
       { href: '/', label: 'Go to the start page' },
     ],
     code: 'login_failed',

@@ -79,7 +79,7 @@ export const reasons = {
   // Logins
   login_unknown: 'The callback belongs to no sign-in that this browser has under way: too old, or started elsewhere.',
   login_loop:
-    'Four sign-ins within half a minute left this browser without a session: it keeps no cookies of this site, or a page sends signed-in users to sign in.',
+    'Sign-ins go round in circles: within half a minute four left this browser without a session, because it keeps no cookies of this site or because a page asks with prompt=none again and again; or a page sent a signed-in user to sign in eight times.',
   login_repeated: 'The callback was used before.',
   user_mismatch:
     'A sign-in that must keep the user (silent, for more scope, or a stronger one) came back as somebody else.',

@@ -82,14 +82,24 @@ export type Navigation = 'own' | 'foreign'
  * @throws CoatcheckError `forbidden` for what is no top-level navigation: fetch, frames, images, prefetch.
  */
 export function requireNavigation(headers: HeaderRecord): Navigation {
+  if (!isTopLevel(headers)) throw new CoatcheckError('forbidden', 'not_a_navigation')
+  const site = headers['sec-fetch-site']
+  return site === 'cross-site' || site === 'same-site' ? 'foreign' : 'own'
+}
+
+/** Whether the answer is for a person to see: a navigation of a whole tab, and no prefetch. */
+export function isTopLevel(headers: HeaderRecord): boolean {
   const mode = headers['sec-fetch-mode']
   const destination = headers['sec-fetch-dest']
   const purpose = `${headerText(headers, 'sec-purpose') ?? ''}${headerText(headers, 'purpose') ?? ''}`
   const isNavigation =
     (mode === undefined || mode === 'navigate') && (destination === undefined || destination === 'document')
-  if (!isNavigation || purpose.includes('prefetch')) throw new CoatcheckError('forbidden', 'not_a_navigation')
-  const site = headers['sec-fetch-site']
-  return site === 'cross-site' || site === 'same-site' ? 'foreign' : 'own'
+  return isNavigation && !purpose.includes('prefetch')
+}
+
+/** Whether a page of this site began a navigation by itself, as far as browsers say: no click, address bar or bookmark did. */
+export function wasSentByPage(headers: HeaderRecord): boolean {
+  return headers['sec-fetch-site'] === 'same-origin' && headers['sec-fetch-user'] === undefined
 }
 
 /**

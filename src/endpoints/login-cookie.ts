@@ -6,8 +6,11 @@ import type { Sealer } from '../session/seal.ts'
 /** How long a login may take, in milliseconds, and how many may be under way in one browser. */
 export const loginTime = 600_000
 const mostLogins = 5
-/** This many sign-ins that ended within this time, in milliseconds, and left no session are a loop. */
-const loop = { logins: 4, within: 30_000 }
+/**
+ * This many sign-ins that ended within this time, in milliseconds, and left no session are a loop; of whoever is signed in, a
+ * few more.
+ */
+const loop = { logins: 4, signedIn: 8, within: 30_000 }
 /** A sealed login cookie stays below this; the oldest login gives way. Bytes. */
 const cookieBudget = 3_800
 
@@ -61,8 +64,8 @@ export function createLoginCookie(sealer: Sealer, cookies: Cookies, now: () => n
 
     async write({ pending, finished }) {
       const kept = pending.slice(-mostLogins)
-      const last = finished.filter(({ at }) => at > now() - loop.within).slice(-loop.logins)
-      const until = (kept.at(-1)?.startedAt ?? 0) + loginTime
+      const last = finished.filter(({ at }) => at > now() - loop.within).slice(-loop.signedIn)
+      const until = Math.max((kept.at(-1)?.startedAt ?? 0) + loginTime, (last.at(-1)?.at ?? 0) + loop.within)
       for (;;) {
         const seal = await sealer.seal('login', { pending: kept.map(withoutUsual), finished: last }, until)
         const [oldest] = kept
@@ -85,13 +88,34 @@ function withoutUsual(login: PendingLogin): Partial<PendingLogin> {
   return Object.fromEntries(Object.entries(login).filter(([, value]) => !isUsual(value)))
 }
 
-/** Whether the last sign-ins came one upon the other and left nothing: each failed silently, or its session is over. */
-export async function isLoop(
+/** The sign-ins that ended are those of the session that took the place of another, if that goes on in it. */
+export function carriedOver(
+  finished: Logins['finished'],
+  before: string | undefined,
+  session: string | undefined,
+): Logins['finished'] {
+  if (before === undefined || session === undefined) return finished
+  return finished.map((one) => (one.session === before ? { ...one, session } : one))
+}
+
+/** What goes round in circles: a browser that loses its sessions, or a page that asks again and again, silently or not. */
+export type Loop = 'lost' | 'silent' | 'signed-in'
+
+/**
+ * Whether the last sign-ins came one upon the other and changed nothing: each failed silently, or its session was lost and not
+ * ended; or that of whoever is signed in went on in the next.
+ */
+export async function loopOf(
   { finished }: Logins,
   now: number,
+  isSignedIn: boolean,
   isOver: (session: string) => Promise<boolean>,
-): Promise<boolean> {
+): Promise<Loop | undefined> {
   const recent = finished.filter(({ at }) => at > now - loop.within)
-  const lost = await Promise.all(recent.map(async ({ session }) => session === undefined || !(await isOver(session))))
-  return lost.filter(Boolean).length >= loop.logins
+  const enough = isSignedIn ? loop.signedIn : loop.logins
+  if (recent.length < enough) return undefined
+  const isOf = await Promise.all(recent.map(async ({ session }) => session === undefined || !(await isOver(session))))
+  if (isOf.filter(Boolean).length < enough) return undefined
+  if (recent.every(({ session }) => session === undefined)) return 'silent'
+  return isSignedIn ? 'signed-in' : 'lost'
 }

@@ -8,10 +8,10 @@ import type { LoginHints } from '../oauth/authorization-request.ts'
 import { type AuthorizationResponse, claimedState } from '../oauth/authorization-response.ts'
 import { type RelyingParty, relyingPartyOf } from '../oauth/relying-party.ts'
 import type { SignOut } from '../oauth/sign-out.ts'
-import { chooseProviderPage, confirmLoginPage, loginLoopPage, staleLoginPage } from '../pages.ts'
+import { chooseProviderPage, confirmLoginPage } from '../pages.ts'
 import { type HeaderRecord, headerText, type Platform } from '../platform.ts'
 import type { Reason } from '../reasons.ts'
-import { mayShowSession, requireNavigation, safeReturnTo } from '../security.ts'
+import { requireNavigation, safeReturnTo, wasSentByPage } from '../security.ts'
 import type { Cookies } from '../session/cookies.ts'
 import type { Directory } from '../session/directory.ts'
 import { keyedHash, randomText, type Sealer } from '../session/seal.ts'
@@ -19,7 +19,8 @@ import type { Session, SignIn } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import { inTime } from '../stores/patience.ts'
 import type { ScopeProof } from '../upstream/stronger-sign-in.ts'
-import { createLoginCookie, isLoop, type Logins, loginTime, type PendingLogin } from './login-cookie.ts'
+import { carriedOver, createLoginCookie, loginTime, loopOf, type PendingLogin } from './login-cookie.ts'
+import { createLoginEndings } from './login-endings.ts'
 
 export interface LoginParts {
   config: Pick<Config, 'publicUrl' | 'providers' | 'login'>
@@ -43,12 +44,15 @@ export interface LoginEndpoints {
   start(c: Context): Promise<Response>
   /** `GET /auth/callback` */
   finish(c: Context): Promise<Response>
+  /** `GET /auth/continue` */
+  goOn(c: Context): Promise<Response>
 }
 
 export function createLogin(parts: LoginParts): LoginEndpoints {
   const { config, platform, relyingParties, sessions, signOut, directory, scopes, proveScope, loginUrl, begun } = parts
   const { now, log, store } = platform
   const loginCookie = createLoginCookie(parts.sealer, parts.cookies, now)
+  const { stale, goOn, failed, stopped } = createLoginEndings({ ...parts, loginCookie })
 
   function relyingPartyFor(id: string | undefined): RelyingParty {
     const chosen = relyingParties.get(id ?? config.providers[0]?.id ?? '')
@@ -75,8 +79,10 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
         log({ event: 'login.asked', reason: 'cross_site_login' })
         return confirmLoginPage(loginUrl() + new URL(c.req.url).search)
       }
-      const { returnTo, provider, scope = '', scope_proof: proof, ...hints } = query
-      const isTooLong = Object.values(hints).some((value) => value.length > longestHint)
+      const { returnTo, provider, scope = '', scope_proof: proof, ...given } = query
+      // None is asked for, so any will do (RFC 6749, section 3.1).
+      const hints = { ...given, acr_values: given.acr_values || undefined }
+      const isTooLong = Object.values(given).some((value) => value.length > longestHint)
       if (isTooLong || !/^\d{1,9}$/.test(hints.max_age ?? '0')) {
         throw new CoatcheckError('bad_request', 'parameter_malformed')
       }
@@ -95,9 +101,9 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
       }
       const relyingParty = relyingPartyFor(chosen)
       const logins = await loginCookie.read(cookie)
-      if (!session && (await isLoop(logins, now(), sessions.isOverById))) {
-        return stopped(logins, loginUrl(chosen, { returnTo: safeReturnTo(returnTo, config.publicUrl) }))
-      }
+      const mayLoop = session === undefined || wasSentByPage(headers)
+      const loop = mayLoop ? await loopOf(logins, now(), session !== undefined, sessions.isOverById) : undefined
+      if (loop) return stopped(loop, logins, loginUrl(chosen, { returnTo: safeReturnTo(returnTo, config.publicUrl) }))
       // What the operator asks of every sign-in cannot be talked down by whoever opens this address.
       const asked: LoginHints = { ...hints, ...relyingParty.provider.authorizationParams }
       const login: PendingLogin = {
@@ -118,7 +124,14 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
         used: false,
       }
       const user = home && session && (await userOf(session.holding))
-      const url = await relyingParty.authorizationUrl(login, asked)
+      const url = await relyingParty.authorizationUrl(login, asked).catch(async (error) => {
+        if (!login.silent) throw await failed(login, asTold(error), [])
+        logFailure(login, error)
+      })
+      if (!url) {
+        const finished = [...logins.finished, { at: now() }]
+        return seeOther(login.returnTo, [await loginCookie.write({ ...logins, finished })])
+      }
       log({ event: 'login.started', provider: login.provider })
       const pending = [...logins.pending, { ...login, user }]
       return seeOther(url.href, [await loginCookie.write({ ...logins, pending })])
@@ -146,7 +159,8 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
         const pending = logins.pending.map((one) => ({ ...one, ...change(one) }))
         const leavesNothing = session === undefined && !login.silent
         const ended = leavesNothing ? [] : [{ at: now(), session: session?.id }]
-        return loginCookie.write({ pending, finished: [...logins.finished, ...ended] })
+        const before = carriedOver(logins.finished, login.replaces, session?.id)
+        return loginCookie.write({ pending, finished: [...before, ...ended] })
       }
       let answer: AuthorizationResponse = {}
       try {
@@ -157,28 +171,22 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
         const session = await signIn(login, relyingParty, answer, headers)
         return seeOther(login.returnTo, [await finished(session), ...sessions.cookiesFor(session)])
       } catch (error) {
-        const told =
-          error instanceof CoatcheckError ? error : new CoatcheckError('login_failed', 'unexpected', {}, error)
-        const isAnswer = told.reason === 'authorization_refused' && silentAnswers.has(answer.error ?? '')
-        if (login.silent && isAnswer) return seeOther(login.returnTo, [await finished()])
-        const { detail, answered: oauthError, claim } = told.details
-        log({ event: 'login.failed', provider: login.provider, reason: told.reason, detail, oauthError, claim })
-        const setCookie = [await finished()]
-        const isStranger = told.reason === 'user_mismatch'
-        if (login.silent && isStranger) return seeOther(login.returnTo, setCookie)
-        // Who is signed in there as somebody else must be able to say so.
-        const again = { returnTo: login.returnTo, ...(isStranger && { prompt: 'login' }) }
-        const details = { ...told.details, loginUrl: loginUrl(login.provider, again), setCookie }
-        throw new CoatcheckError(told.code, told.reason, details, error)
+        // Silently, whatever comes of it is an answer: who is signed in is seen at returnTo. An error is nobody's business there.
+        const isAnswer = login.silent && silentAnswers.has(answer.error ?? '') && isRefusal(error)
+        const told = isAnswer ? undefined : logFailure(login, error)
+        if (!told || login.silent) return seeOther(login.returnTo, [await finished()])
+        throw await failed(login, told, [await finished()])
       }
     },
+
+    goOn,
   }
 
-  async function stopped({ pending }: Logins, again: string): Promise<Response> {
-    log({ event: 'request.refused', code: 'login_failed', reason: 'login_loop' })
-    // Whoever tries again after reading this begins anew.
-    const setCookie = await loginCookie.write({ pending: pending.filter(({ used }) => !used), finished: [] })
-    return loginLoopPage(again, [setCookie])
+  function logFailure({ provider }: PendingLogin, error: unknown): CoatcheckError {
+    const told = asTold(error)
+    const { detail, answered: oauthError, claim } = told.details
+    log({ event: 'login.failed', provider, reason: told.reason, detail, oauthError, claim })
+    return told
   }
 
   /** More scopes are asked for on top of those that were asked for before (incremental consent). */
@@ -246,20 +254,10 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
     // A user of a server that is configured no more cannot be kept.
     const canStay = holding !== undefined && relyingPartyOf(relyingParties, holding) !== undefined
     if (login.keepsUser && (wasAnother || (isAnother && canStay))) {
-      const detail = 'This sign-in ended as somebody else than it was meant for. Nothing was changed.'
+      const detail = 'This sign-in ended as somebody else than it was meant for.'
       throw new CoatcheckError('login_failed', 'user_mismatch', { detail })
     }
     return wasAnother || isAnother
-  }
-
-  /** A callback that must not sign anybody in: whoever is signed in goes on, anybody else may start again. */
-  async function stale(headers: HeaderRecord, reason: Reason, login?: PendingLogin): Promise<Response> {
-    const returnTo = login?.returnTo ?? '/'
-    // Every return from an authorization server comes from another site; the state shows that it is this browser's own.
-    const { session } = login || mayShowSession(headers) ? await sessions.open(headerText(headers, 'cookie')) : {}
-    log({ event: 'login.stale', reason, signedIn: session !== undefined })
-    if (session) return seeOther(returnTo, [])
-    return staleLoginPage(returnTo, loginUrl(login?.provider, { returnTo }))
   }
 }
 
@@ -267,6 +265,11 @@ export function createLogin(parts: LoginParts): LoginEndpoints {
 async function userOf({ issuer, subject }: Pick<SignIn, 'issuer' | 'subject'>): Promise<string> {
   return (await keyedHash('user of a login', JSON.stringify([issuer, subject]))).slice(0, 22)
 }
+
+const asTold = (error: unknown) =>
+  error instanceof CoatcheckError ? error : new CoatcheckError('login_failed', 'unexpected', {}, error)
+
+const isRefusal = (error: unknown) => error instanceof CoatcheckError && error.reason === 'authorization_refused'
 
 /** Errors that say "not without asking the user" (OpenID Connect Core, section 3.1.2.6). */
 const silentAnswers = new Set([

@@ -36,6 +36,24 @@ describe('GET /auth/login', () => {
     expect(searchParams.get('scope')).not.toContain('admin')
   })
 
+  test('takes an empty acr_values for one that was left out (RFC 6749, section 3.1)', async () => {
+    const world = await startWorld()
+    const browser = world.browser()
+    const answer = await browser.signIn('?acr_values=&returnTo=/orders')
+    expect([answer.status, answer.headers.get('location')]).toEqual([303, '/orders'])
+    expect(world.as.to('/authorize')[0]?.query.has('acr_values')).toBe(false)
+  })
+
+  test('and its callback say in Allow what they take', async () => {
+    const world = await startWorld()
+    for (const path of ['/auth/login', '/auth/callback']) {
+      for (const method of ['HEAD', 'POST', 'PUT']) {
+        const answer = await world.browser().send(path, { method })
+        expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'GET'])
+      }
+    }
+  })
+
   test('pushes the request where the authorization server offers it, and shows only client_id and request_uri', async () => {
     const world = await startWorld(({ as }) => {
       as.behaviour.metadata = (metadata) => {

@@ -200,7 +200,28 @@ describe('a sign-in that goes round in circles', () => {
     }
     const browser = world.browser()
     for (let round = 0; round < 4; round++) expect((await browser.signIn('?prompt=none')).status).toBe(303)
-    expect((await browser.navigate('/auth/login?prompt=none')).status).toBe(400)
+    const stopped = await browser.navigate('/auth/login?prompt=none&returnTo=/start')
+    expect(stopped.status).toBe(400)
+    expect(stopped.text).toContain('asks with prompt=none again and again')
+    expect(stopped.text).toContain('href="/auth/login?returnTo=%2Fstart"')
+  })
+
+  test('is stopped for who is signed in, when a page sends them there by itself', async () => {
+    const world = await startWorld()
+    const browser = world.browser()
+    for (let round = 0; round < 8; round++) expect((await browser.signIn('?returnTo=/app')).status).toBe(303)
+    const stopped = await browser.navigate('/auth/login?returnTo=/app')
+    expect(stopped.status).toBe(400)
+    expect(stopped.text).toContain('You are signed in, and a page sent you to sign in again')
+    expect((await browser.fetch('/auth/session')).json().authenticated).toBe(true)
+  })
+
+  test('is not taken for one where it is the user who signs in again', async () => {
+    const world = await startWorld()
+    const browser = world.browser()
+    for (let round = 0; round < 8; round++) await browser.signIn()
+    const click = { 'sec-fetch-user': '?1' }
+    expect((await browser.navigate('/auth/login', { headers: click })).status).toBe(303)
   })
 })
 

@@ -5,6 +5,7 @@ import { startAuthorizationServer } from '../support/authorization-server.ts'
 import type { Browser } from '../support/browser.ts'
 import { providerFor, startWorld } from '../support/coatcheck.ts'
 import { faultWorld } from '../support/fault-world.ts'
+import { links } from '../support/html.ts'
 import { closeAfterTest } from '../support/http-server.ts'
 import { expectNoCanary, expectRefusal, sessionCookies } from '../support/oracles.ts'
 
@@ -56,7 +57,10 @@ describe('a sign-in that is to keep the user', () => {
       expectRefusal(answer, 400, 'login_failed')
       expect(answer.text).toContain('ended as somebody else than it was meant for')
       // The link lets them say there who they are.
-      expect(answer.text).toContain('/auth/login?returnTo=%2Forders&amp;prompt=login')
+      const again = new URL(links(answer.text)[0] ?? '', world.publicUrl).searchParams
+      expect([again.get('returnTo'), again.get('prompt')]).toEqual(['/orders', 'login'])
+      expect(links(answer.text)[1]).toBe('/orders')
+      expect(answer.text).toContain('Nothing was changed.')
       expect(sessionCookies(answer)).toEqual([])
       await expectAliceStays(browser, before)
     },

@@ -1,6 +1,7 @@
 // Forced login: a site, a frame or a script that opens the login endpoint for a visitor, to sign them in as somebody else, to
 // fill their cookie jar, or without their notice (R004, R028, R204, R310; FAPI 2.0 5.3.3.1, RFC 10017 6.1.2.1).
 import { describe, expect, test } from 'vitest'
+import type { Behaviour } from '../support/authorization-server.ts'
 import { startWorld } from '../support/coatcheck.ts'
 import { faultWorld } from '../support/fault-world.ts'
 import { elements, links } from '../support/html.ts'
@@ -59,7 +60,7 @@ describe('R004 the login endpoint', () => {
     for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
       const answer = await browser.navigate('/auth/login', { method, headers: { 'x-http-method-override': 'GET' } })
       expectRefusal(answer, 405, 'method_not_allowed')
-      expect(answer.headers.get('allow')).toBe('GET, HEAD')
+      expect(answer.headers.get('allow')).toBe('GET')
       expect(answer.setCookie).toEqual([])
     }
   })
@@ -149,7 +150,12 @@ describe('R310 a login that another site opened', () => {
 })
 
 describe('R028 prompt=none', () => {
-  const world = faultWorld()
+  const world = faultWorld(({ as }) => {
+    as.behaviour.metadata = (metadata) => {
+      metadata.pushed_authorization_request_endpoint = `${as.issuer}/par`
+    }
+    return {}
+  })
   const answers = (error: string) => {
     world.as.behaviour.callback = (parameters) => {
       parameters.delete('code')
@@ -170,12 +176,56 @@ describe('R028 prompt=none', () => {
     },
   )
 
-  test('that is answered access_denied is a failure like any other', async () => {
-    answers('access_denied')
+  test.each(['access_denied', 'invalid_request', 'server_error', 'temporarily_unavailable'])(
+    'that is answered %s goes back as well, and the log says why',
+    async (error) => {
+      answers(error)
+      const browser = world.browser()
+      const answer = await browser.signIn('?prompt=none&returnTo=/start')
+      expect([answer.status, answer.headers.get('location')]).toEqual([303, '/start'])
+      await expectSignedOut(browser, answer)
+      await expect.poll(() => world.logged('login.failed')).toMatchObject([{ oauthError: error }])
+    },
+  )
+
+  test.each<[string, Behaviour['faults']]>([
+    ['the token endpoint is away', { '/token': () => ({ status: 503, body: 'later' }) }],
+    ['the request may not be pushed', { '/par': () => ({ status: 400, body: { error: 'invalid_scope' } }) }],
+    ['nothing can be pushed', { '/par': () => ({ status: 503, body: 'later' }) }],
+  ])('goes back, with a word in the log, when %s', async (_, faults) => {
+    Object.assign(world.as.behaviour.faults, faults)
     const browser = world.browser()
-    const answer = await browser.signIn('?prompt=none')
-    expectRefusal(answer, 400, 'login_failed')
+    const start = await browser.navigate('/auth/login?prompt=none&returnTo=/start')
+    const next = start.headers.get('location') ?? ''
+    const answer = next === '/start' ? start : await browser.signIn('?prompt=none&returnTo=/start')
+    expect([answer.status, answer.headers.get('location')]).toEqual([303, '/start'])
     await expectSignedOut(browser, answer)
+    await expect.poll(() => world.logged('login.failed').length).toBeGreaterThan(0)
+  })
+
+  test('goes back when nothing is known of the authorization server yet', async () => {
+    const cold = await startWorld(({ as }) => {
+      as.behaviour.faults['/.well-known/openid-configuration'] = () => ({ status: 503, body: 'later' })
+      return {}
+    })
+    const browser = cold.browser()
+    for (let time = 0; time < 4; time++) {
+      const answer = await browser.navigate('/auth/login?prompt=none&returnTo=/start')
+      expect([answer.status, answer.headers.get('location')]).toEqual([303, '/start'])
+    }
+    const stopped = await browser.navigate('/auth/login?prompt=none&returnTo=/start')
+    expect(stopped.text).toContain('A page asked several times in a row whether you are signed in')
+    expect(stopped.text).toContain('href="/auth/login?returnTo=%2Fstart"')
+  })
+
+  test('whose callback comes again goes back, and signs nobody in', async () => {
+    answers('login_required')
+    const browser = world.browser()
+    const callback = await browser.untilCallback('?prompt=none&returnTo=/start')
+    for (let time = 0; time < 2; time++) {
+      expect((await browser.navigate(callback)).headers.get('location')).toBe('/start')
+    }
+    await expectSignedOut(browser)
   })
 
   test('leaves a live session as it is when it finds nobody', async () => {

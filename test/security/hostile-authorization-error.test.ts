@@ -138,13 +138,15 @@ describe('R056 an error response', () => {
   })
 
   test.each(['login_required', 'interaction_required'])(
-    'R036 %s with prompt=none from another issuer is no answer either',
+    'R036 %s with prompt=none from another issuer is no answer either, and ends where a silent sign-in ends',
     async (error) => {
       answers({ error, iss: 'https://evil.test' })
       const browser = world.browser()
       const answer = await browser.signIn('?prompt=none&returnTo=/start')
       expectSilent(world.as, '/token')
-      await expectLoginRefused(world, browser, answer, 'issuer_mismatch')
+      expect([answer.status, answer.headers.get('location')]).toEqual([303, '/start'])
+      await expectSignedOut(browser, answer)
+      await expectLoginFailed(world, 'issuer_mismatch')
     },
   )
 
