@@ -80,10 +80,13 @@ export function staleLoginPage(
   startAgain: string,
   {
     look,
+    isSignedOut = false,
     isWithoutCookies,
   }: {
     /** Where the page looks whether somebody is signed in. */
     look?: string | undefined
+    /** Whether it has been looked, and nobody is. */
+    isSignedOut?: boolean
     /** Whether the browser brought nothing of any sign-in. */
     isWithoutCookies: boolean
   },
@@ -92,7 +95,9 @@ export function staleLoginPage(
     status: errorCodes.login_expired.status,
     title: errorCodes.login_expired.title,
     text: [
-      'Nothing was changed. If you are signed in already you can simply go on.',
+      isSignedOut
+        ? 'Nobody is signed in here now. You can sign in again.'
+        : 'Nothing was changed. If you are signed in already you can simply go on.',
       ...(isWithoutCookies
         ? [
             'This browser brought no cookie of a sign-in that it began here. If you see this each time, it keeps no cookies of this site: they are blocked, or the site was opened by another name or by http.',

@@ -73,10 +73,14 @@ export function createLoginEndings(parts: {
     async goOn(c) {
       const { headers } = platform.exchange(c)
       const returnTo = safeReturnTo(c.req.query('returnTo'), config.publicUrl)
-      const { session } = mayShowSession(headers) ? await sessions.open(headerText(headers, 'cookie')) : {}
+      const mayShow = mayShowSession(headers)
+      const { session } = mayShow ? await sessions.open(headerText(headers, 'cookie')) : {}
       if (session) return seeOther(returnTo)
       const isWithoutCookies = isTopLevel(headers) && cookies.readLogin(headerText(headers, 'cookie')) === undefined
-      return staleLoginPage(returnTo, loginUrl(c.req.query('provider'), { returnTo }), { isWithoutCookies })
+      return staleLoginPage(returnTo, loginUrl(c.req.query('provider'), { returnTo }), {
+        isSignedOut: mayShow,
+        isWithoutCookies,
+      })
     },
 
     async failed(login, error, setCookie) {
