@@ -90,7 +90,7 @@ export function createLoginEndings(parts: {
       const asked = { ...(await sameAgain(login)), ...(isStranger && { prompt: 'login' }) }
       const wasSignedIn = isStranger || login.replaces !== undefined
       const detail = wasSignedIn
-        ? `${details.detail ?? 'This sign-in did not work.'} Nothing was changed.`
+        ? [details.detail, 'Nothing was changed. You can go on where you were.'].join(' ').trim()
         : details.detail
       return new CoatcheckError(
         code,

@@ -101,7 +101,7 @@ describe('a sign-in that fails where somebody is signed in', () => {
     const query = '?acr_values=gold&max_age=60&returnTo=/pay'
     const answer = await browser.signIn(query)
     expectRefusal(answer, 400, 'login_failed')
-    expect(answer.text).toContain('This sign-in did not work. Nothing was changed.')
+    expect(answer.text).toContain('Nothing was changed. You can go on where you were.')
     expect(answer.text).not.toContain('Nobody was signed in')
     const [again = '', back] = links(answer.text)
     expect(Object.fromEntries(new URL(again, world.publicUrl).searchParams)).toEqual({
