@@ -1,15 +1,8 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import { providerFor, startWorld } from '../support/coatcheck.ts'
+import { movedClock } from '../support/moved-clock.ts'
 
-const start = Date.parse('2026-11-22T12:00:00Z')
-
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'] })
-  vi.setSystemTime(start)
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
+const elapsed = movedClock()
 
 test('R069 what an authorization server wants in proofs is not forgotten when its metadata are fetched again', async () => {
   const world = await startWorld(({ as }) => {
@@ -20,7 +13,7 @@ test('R069 what an authorization server wants in proofs is not forgotten when it
   await world.browser().signIn()
   const before = as.to('/token').length
   for (let hour = 2; hour <= 6; hour += 2) {
-    vi.setSystemTime(start + hour * 3_600_000)
+    elapsed(hour * 3_600_000)
     expect((await world.browser().signIn()).status).toBe(303)
     await expect.poll(() => as.to('/.well-known/openid-configuration').length).toBe(1 + hour / 2)
   }

@@ -1,20 +1,13 @@
 // Attack: an API that refuses every token for hours, and one that is right to: its tokens are revoked as soon as they are there.
 // R516
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { sessionKey, startWorld } from '../support/coatcheck.ts'
+import { movedClock } from '../support/moved-clock.ts'
 
 const second = 1_000
 const minute = 60 * second
-const start = Date.parse('2026-11-22T12:00:00Z')
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'] })
-  vi.setSystemTime(start)
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
-const elapsed = (milliseconds: number) => vi.setSystemTime(start + milliseconds)
+const elapsed = movedClock()
 
 const lastingWorld = async () => {
   const world = await startWorld(({ as }) => {

@@ -1,22 +1,15 @@
 // Attack: a session that is kept alive for ever, by polling, by its Max-Age, or by a copy from long ago.
 // R208 R606
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Browser } from '../support/browser.ts'
 import { startCoatcheck, startWorld, type World } from '../support/coatcheck.ts'
+import { movedClock } from '../support/moved-clock.ts'
 import { expectRefusal, expectSignedOut } from '../support/oracles.ts'
 
 const minute = 60_000
 const hour = 60 * minute
-const start = Date.parse('2026-11-22T12:00:00Z')
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'] })
-  vi.setSystemTime(start)
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
-const elapsed = (milliseconds: number) => vi.setSystemTime(start + milliseconds)
+const elapsed = movedClock()
 
 /** Somebody who signed in at the start, at an authorization server whose tokens last longer than any test. */
 async function signedIn(session: Partial<World['config']['session']> = {}): Promise<{ world: World; user: Browser }> {

@@ -1,26 +1,19 @@
 // Attack: access tokens that were good once: over, revoked, or of a key that was withdrawn; while what is remembered of them,
 // and of the keys, would still let them in.
 // R085 R531
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { ConfigInput } from '../../src/config.ts'
 import { startWorld, type World } from '../support/coatcheck.ts'
 import { readJwt, jwt as signed } from '../support/forge.ts'
+import { movedClock, start } from '../support/moved-clock.ts'
 
 type Bearer = NonNullable<NonNullable<ConfigInput['routes']>[number]['bearer']>
 
 const second = 1_000
 const minute = 60 * second
 const hour = 60 * minute
-const start = Date.parse('2026-11-22T12:00:00Z')
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'] })
-  vi.setSystemTime(start)
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
-const elapsed = (milliseconds: number) => vi.setSystemTime(start + milliseconds)
+const elapsed = movedClock()
 
 const bearerWorld = (bearer: Bearer = { audience: 'api' }) =>
   startWorld(({ api }) => ({ routes: [{ path: '/api', upstream: api.url, token: 'user', bearer }] }))

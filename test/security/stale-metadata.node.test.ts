@@ -2,25 +2,17 @@
 // (R044, R114, R116, R118; OpenID Connect Core 10.1.1, ASVS 16.5.2).
 
 import { KeyObject } from 'node:crypto'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Answer } from '../support/authorization-server.ts'
 import { startWorld, type World } from '../support/coatcheck.ts'
 import { jwt, readJwt, rs256 } from '../support/forge.ts'
+import { movedClock } from '../support/moved-clock.ts'
 import { expectLoginRefused, expectNoCanary } from '../support/oracles.ts'
 
 const minute = 60_000
-const start = Date.parse('2026-11-22T12:00:00Z')
 const discovery = '/.well-known/openid-configuration'
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'] })
-  vi.setSystemTime(start)
-})
-afterEach(() => {
-  vi.useRealTimers()
-})
-
-const elapsed = (milliseconds: number) => vi.setSystemTime(start + milliseconds)
+const elapsed = movedClock()
 
 async function longLived(): Promise<World> {
   return startWorld(({ as, config }) => {
