@@ -82,7 +82,7 @@ describe('coatcheck serve with a store of type redis', () => {
     expect(await missing(port)).toEqual(['store'])
     const redis = closeAfterTest(await startRedis(['--requirepass', 'S3CR3T'], redisPort))
     await expect.poll(() => missing(port)).toEqual([])
-    expect(run.stdout()).toContain('store.ready')
+    await expect.poll(run.stdout).toContain('store.ready')
     await redis.kill()
     await expect.poll(() => missing(port)).toEqual(['store'])
     await redis.start()

@@ -81,8 +81,8 @@ describe('R016 Methods', () => {
     const cookie = `Cookie: ${user.cookieHeader()}`
     const wrong: string[] = []
     const endpoints: [path: string, methods: string[], allow: string][] = [
-      ['/auth/login', ['POST', 'PUT', 'DELETE', 'OPTIONS', 'TRACE', 'PATCH'], 'GET, HEAD'],
-      ['/auth/callback', ['POST', 'PUT', 'DELETE', 'OPTIONS', 'TRACE'], 'GET, HEAD'],
+      ['/auth/login', ['POST', 'PUT', 'DELETE', 'OPTIONS', 'TRACE', 'PATCH'], 'GET'],
+      ['/auth/callback', ['POST', 'PUT', 'DELETE', 'OPTIONS', 'TRACE'], 'GET'],
       ['/auth/session', ['PUT', 'DELETE', 'OPTIONS', 'TRACE', 'PATCH'], 'GET, HEAD, POST'],
       ['/auth/logout', ['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'TRACE'], 'POST'],
     ]
