@@ -8,6 +8,8 @@ export type LogEvent =
   | { event: 'keys.reloaded'; numbers: readonly number[] }
   | { event: 'server.stopping' }
   | { event: 'server.stopped' }
+  /** Nobody read the log, or the disk was full: so many lines are missing before this one. */
+  | { event: 'log.incomplete'; lines: number }
   | { event: 'provider.ready'; provider: string }
   | { event: 'provider.unavailable'; provider: string; reason: Reason }
   | { event: 'store.ready' }
@@ -101,6 +103,7 @@ export const levels: Record<EventName, Level> = {
   'keys.reloaded': 'info',
   'server.stopping': 'info',
   'server.stopped': 'info',
+  'log.incomplete': 'warn',
   'provider.ready': 'info',
   'provider.unavailable': 'error',
   'store.ready': 'info',

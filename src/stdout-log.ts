@@ -4,52 +4,99 @@ import type { Config } from './config.ts'
 import { type Log, type LogEvent, levels, logLine } from './observability.ts'
 
 /** Lines are handed over together: a write for each call would cost as much as the call. Bytes; milliseconds. */
-const handedOver = { bytes: 16_384, after: 100 }
+const handedOver = { bytes: 32_768, after: 100 }
+
+/** What may wait for a reader of the log that stands still; beyond this lines are lost rather than memory. Bytes. */
+const mostWaiting = 4_194_304
 
 /** Writes events of this level and above, in the order in which they happened. What is left is written when the process ends. */
 export function stdoutLog(level: Config['log']['level']): Log {
-  const calls = gatheredCalls((lines) => output.write(lines))
-  // Before pino's own, which writes what it has.
-  process.once('exit', calls.handOver)
-  const { bytes, after } = handedOver
-  const output = pino.destination({ dest: 1, sync: false, minLength: bytes / 2, maxWrite: bytes, periodicFlush: after })
   const logger = pino(
     { level, base: null, timestamp: false, formatters: { level: (label) => ({ level: label }) } },
-    output,
+    { write: (line) => lines.add(line, 'utf8') },
   )
+  const tell = (event: LogEvent) => {
+    const { level: severity, ...line } = logLine(event, Date.now())
+    if (logger.isLevelEnabled(severity)) logger[severity](line)
+  }
+  const lines = gatheredLines((lost) => tell({ event: 'log.incomplete', lines: lost }))
+  process.once('exit', lines.handOver)
+  const callLine = callLines()
   const tellsCalls = logger.isLevelEnabled(levels['request.forwarded'])
   return (event) => {
     if (event.event === 'request.forwarded') {
-      if (tellsCalls) calls.add(event, Date.now())
-      return
+      if (tellsCalls) lines.add(callLine(event, Date.now()), 'latin1')
+    } else if (event.event === 'server.listening') {
+      lines.add(`${JSON.stringify(logLine(event, Date.now()))}\n`, 'utf8')
+      lines.handOver()
+    } else tell(event)
+  }
+}
+
+/**
+ * Gathers lines as bytes: strings that wait to be written cost several times as much. They go out by way of `process.stdout`,
+ * which hands them to a pipe in one call of the system, and without a thread.
+ *
+ * @param tellLost is told how many lines were lost, once lines are taken again: behind a reader that stood still or a disk that was full.
+ */
+function gatheredLines(tellLost: (lines: number) => void) {
+  const { stdout } = process
+  let bytes = Buffer.allocUnsafeSlow(handedOver.bytes)
+  let length = 0
+  let gathered = 0
+  let lost = 0
+  let timer: NodeJS.Timeout | undefined
+  // Who reads the log may go away; that is no reason to stop serving.
+  stdout.on('error', () => {})
+
+  function handOver(): void {
+    clearTimeout(timer)
+    timer = undefined
+    if (length === 0) return
+    // What was not taken at once is still in these bytes.
+    const isTaken = write(bytes.subarray(0, length), gathered)
+    if (isTaken && stdout.writableLength > 0) bytes = Buffer.allocUnsafeSlow(handedOver.bytes)
+    length = 0
+    gathered = 0
+  }
+
+  function write(whole: Buffer | string, count: number): boolean {
+    if (stdout.writableLength > mostWaiting) {
+      lost += count
+      return false
     }
-    const { level: severity, ...line } = logLine(event, Date.now())
-    calls.handOver()
-    if (event.event === 'server.listening') process.stdout.write(`${JSON.stringify({ level: severity, ...line })}\n`)
-    else if (logger.isLevelEnabled(severity)) logger[severity](line)
+    stdout.write(whole, (error) => {
+      if (error) lost += count
+      else if (lost > 0) {
+        const told = lost
+        lost = 0
+        tellLost(told)
+      }
+    })
+    return true
+  }
+
+  return {
+    handOver,
+    /** @param encoding `latin1` for what is nothing but ASCII */
+    add(line: string, encoding: 'utf8' | 'latin1'): void {
+      const most = encoding === 'latin1' ? line.length : line.length * 3
+      if (length + most > bytes.length) handOver()
+      if (most > bytes.length) return void write(line, 1)
+      length += bytes.write(line, length, encoding)
+      gathered++
+      timer ??= setTimeout(handOver, handedOver.after)
+    },
   }
 }
 
 type CallEvent = Extract<LogEvent, { event: 'request.forwarded' }>
 
-/**
- * Gathers the lines of calls as bytes. As objects that are serialized they would cost ten times as much, and as strings that
- * wait to be written still several times. All of it is ASCII, and nothing in it is foreign.
- */
-function gatheredCalls(write: (lines: string) => void): { add(event: CallEvent, now: number): void; handOver(): void } {
-  const bytes = Buffer.allocUnsafeSlow(handedOver.bytes)
+/** Makes the lines of calls. As objects that are serialized they would cost ten times as much. All of it is ASCII, and nothing in it is foreign. */
+function callLines(): (event: CallEvent, now: number) => string {
   /** The part of a line that depends on route and method alone. They come from the configuration, and are few. */
   const beginnings = new Map<string, Map<string, string>>()
-  let length = 0
-  let timer: NodeJS.Timeout | undefined
   let last = { at: -1, text: '' }
-
-  function handOver(): void {
-    clearTimeout(timer)
-    timer = undefined
-    if (length > 0) write(bytes.toString('latin1', 0, length))
-    length = 0
-  }
 
   function beginningOf({ route, method }: CallEvent): string {
     const byMethod = beginnings.get(route) ?? new Map<string, string>()
@@ -63,26 +110,17 @@ function gatheredCalls(write: (lines: string) => void): { add(event: CallEvent, 
     return whole
   }
 
-  return {
-    add(event, now) {
-      const { status, milliseconds, upstreamMilliseconds, tokenMilliseconds, requestBytes, responseBytes, session } =
-        event
-      const beginning = beginningOf(event)
-      if (length + beginning.length + longestRest > bytes.length) handOver()
-      if (last.at !== now) last = { at: now, text: `{"level":"info","time":"${new Date(now).toISOString()}` }
-      const sent = requestBytes === undefined ? '' : `,"requestBytes":${requestBytes}`
-      const received = responseBytes === undefined ? '' : `,"responseBytes":${responseBytes}`
-      const user = session === undefined ? '' : `,"session":"${session}"`
-      const times = `,"milliseconds":${milliseconds},"upstreamMilliseconds":${upstreamMilliseconds},"tokenMilliseconds":${tokenMilliseconds}`
-      length += bytes.write(`${last.text}${beginning}${status}${times}${sent}${received}${user}}\n`, length, 'latin1')
-      timer ??= setTimeout(handOver, handedOver.after)
-    },
-    handOver,
+  return (event, now) => {
+    const { status, milliseconds, upstreamMilliseconds, tokenMilliseconds, requestBytes, responseBytes, session } =
+      event
+    if (last.at !== now) last = { at: now, text: `{"level":"info","time":"${new Date(now).toISOString()}` }
+    const sent = requestBytes === undefined ? '' : `,"requestBytes":${requestBytes}`
+    const received = responseBytes === undefined ? '' : `,"responseBytes":${responseBytes}`
+    const user = session === undefined ? '' : `,"session":"${session}"`
+    const times = `,"milliseconds":${milliseconds},"upstreamMilliseconds":${upstreamMilliseconds},"tokenMilliseconds":${tokenMilliseconds}`
+    return `${last.text}${beginningOf(event)}${status}${times}${sent}${received}${user}}\n`
   }
 }
-
-/** All of a line but its beginning: names, five numbers of at most 24 characters, a time, an id of 24. Bytes. */
-const longestRest = 400
 
 const ascii = (text: string) =>
   JSON.stringify(text).replace(/[^\x20-\x7e]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)

@@ -3,10 +3,13 @@ import { spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { onTestFinished } from 'vitest'
 
 export interface Command {
   stdout(): string
+  /** Where its output comes from, for who reads it otherwise. */
+  readonly reader: Readable | null
   stderr(): string
   /** Exit code, or `null` when it was killed. */
   readonly exit: Promise<number | null>
@@ -14,12 +17,18 @@ export interface Command {
   kill(signal?: NodeJS.Signals): void
 }
 
-/** Runs `coatcheck <args>`; it ends with the test. `env` is all of its environment besides `PATH`. */
-export function coatcheck(args: readonly string[], env: Record<string, string> = {}): Command {
-  const child = spawn(process.execPath, ['src/cli.ts', ...args], { env: { PATH: process.env.PATH ?? '', ...env } })
+/**
+ * Runs `coatcheck <args>`; it ends with the test. `env` is all of its environment besides `PATH`.
+ * @param stdout descriptor of a file that it writes to
+ */
+export function coatcheck(args: readonly string[], env: Record<string, string> = {}, stdout?: number): Command {
+  const child = spawn(process.execPath, ['src/cli.ts', ...args], {
+    env: { PATH: process.env.PATH ?? '', ...env },
+    stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
+  })
   const output = { stdout: '', stderr: '' }
-  child.stdout.on('data', (chunk) => (output.stdout += chunk))
-  child.stderr.on('data', (chunk) => (output.stderr += chunk))
+  child.stdout?.on('data', (chunk) => (output.stdout += chunk))
+  child.stderr?.on('data', (chunk) => (output.stderr += chunk))
   const exit = new Promise<number | null>((resolve) => child.once('exit', resolve))
   onTestFinished(async () => {
     child.kill('SIGKILL')
@@ -27,6 +36,7 @@ export function coatcheck(args: readonly string[], env: Record<string, string> =
   })
   return {
     stdout: () => output.stdout,
+    reader: child.stdout,
     stderr: () => output.stderr,
     exit,
     pid: child.pid,
