@@ -52,7 +52,7 @@ describe('the source', () => {
     ['openid-client', /^oauth\//],
     ['jose', /^oauth\//],
     ['iron-session', /^session\/seal\.ts$/],
-    ['undici', /^(node-fetch|upstream\/(undici(-pools)?|http2))\.ts$/],
+    ['undici', /^(node-fetch|upstream\/(undici(-passage|-pools)?|http2))\.ts$/],
     ['ws', /^upstream\/websocket(-relay)?\.ts$/],
     ['zod', /^config(-bearer|-client|-provider|-route|-token|-values|-reader)?\.ts$/],
     ['pino', /^stdout-log\.ts$/],
@@ -60,10 +60,10 @@ describe('the source', () => {
     ['redis', /^stores\/redis-client\.ts$/],
     ['prom-client', /^admin\.ts$/],
     ['rate-limiter-flexible', /^upstream\/rate-limit\.ts$/],
-    ['@hono/node-server', /^(node|node-exchange|node-platform|admin|upstream\/(undici|websocket))\.ts$/],
+    ['@hono/node-server', /^(node|node-exchange|node-platform|admin|upstream\/(undici(-passage)?|websocket))\.ts$/],
     [
       'node:',
-      /^(node|node-platform|node-exchange|node-linger|node-upgrade|cli|config-file|admin|doctor\/(certificate|upstream-request)|upstream\/(undici|websocket|upload|tls|http2(-connection)?)|stores\/sqlite(-file)?)\.ts$/,
+      /^(node|node-platform|node-exchange|node-linger|node-upgrade|cli|config-file|admin|doctor\/(certificate|upstream-request)|upstream\/(undici(-passage)?|websocket|upload|tls|http2(-connection)?)|stores\/sqlite(-file)?)\.ts$/,
     ],
     ['cloudflare:', /^(worker|stores\/durable-object)\.ts$/],
   ])('names %s only where it belongs', (vendor, where) => {

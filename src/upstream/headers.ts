@@ -2,6 +2,7 @@
 import { ownAnswerHeaders, strictTransport } from '../answers.ts'
 import { type HeaderList, type HeaderRecord, headerText } from '../platform.ts'
 import { csrfHeader, errorHeader } from '../wire.ts'
+import { traceContext } from './trace-context.ts'
 
 /** Belong to one connection, not to the message (RFC 9110, section 7.6.1). */
 const hopByHop = 'connection keep-alive proxy-connection te trailer trailers transfer-encoding upgrade http2-settings'
@@ -176,23 +177,4 @@ function connectionTokens(headers: HeaderRecord): Set<string> | undefined {
   const value = headerText(headers, 'connection')
   if (value === undefined || value === 'keep-alive' || value === 'close') return undefined
   return new Set(value.toLowerCase().split(/[\s,]+/))
-}
-
-/** `version-traceid-parentid-flags` (W3C Trace Context, section 3.2). */
-const traceparent = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})$/
-
-/** Goes on with the browser's trace if it has one, under a span of our own; else begins one. */
-function traceContext(inbound: string | undefined): { parent: string; continued: boolean } {
-  const [, trace, flags] = (inbound !== undefined && traceparent.exec(inbound)) || []
-  if (trace === undefined)
-    return { parent: `00-${hex()}${hex()}${hex()}${hex()}-${hex()}${hex()}-01`, continued: false }
-  return { parent: `00-${trace}-${hex()}${hex()}-${flags}`, continued: true }
-}
-
-const hexOf = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
-
-/** Eight random hexadecimal digits, not all 0. Ids of traces need to be unlikely to repeat, not secret. */
-function hex(): string {
-  const word = (Math.random() * 0xffff_ffff + 1) | 0
-  return `${hexOf[word & 255]}${hexOf[(word >> 8) & 255]}${hexOf[(word >> 16) & 255]}${hexOf[word >>> 24]}`
 }

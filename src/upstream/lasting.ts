@@ -1,36 +1,51 @@
-// Answers that take longer than most, found by looking around once a second: all others need no timer of their own.
+// What takes longer than most, found by looking around once a second: all the rest needs no timer of its own.
 
 /** How often is looked. Milliseconds. */
-const lookEvery = 1_000
+export const lookEvery = 1_000
 
-const waiting = new Set<() => void>()
-let timer: ReturnType<typeof setInterval> | undefined
+/** Something that may last, as long as it has begun and not ended an element of a list. */
+export interface Lasting {
+  /** Called once, when it has lasted for up to `lookEvery`. */
+  lasts(): void
+  before: Lasting | undefined
+  after: Lasting | undefined
+}
 
 /**
- * Begins to watch something once it has lasted for up to a second.
- *
- * @param watch begins; returns how to stop.
- * @returns how to stop, whether or not it has begun.
+ * The list, with itself as both its ends. No `Set`: where much comes and goes it leaves behind tables that hold on to what was in
+ * them, until the next major garbage collection.
  */
-export function watchIfItLasts(watch: () => () => void): () => void {
-  const begin = () => {
-    stop = watch()
-  }
-  let stop = () => {
-    waiting.delete(begin)
-  }
-  waiting.add(begin)
+const list: Lasting = { lasts() {}, before: undefined, after: undefined }
+let timer: ReturnType<typeof setInterval> | undefined
+
+/** Says that something has begun, unless that is known. */
+export function begins(one: Lasting): void {
+  if (one.after) return
+  const last = list.before ?? list
+  last.after = one
+  one.before = last
+  one.after = list
+  list.before = one
   timer ??= setInterval(look, lookEvery).unref()
-  return () => stop()
+}
+
+/** Says that it is over, or need not be looked at any more. */
+export function ends(one: Lasting): void {
+  const { before, after } = one
+  if (!before || !after) return
+  before.after = after
+  after.before = before
+  one.before = undefined
+  one.after = undefined
 }
 
 function look(): void {
-  if (waiting.size === 0) {
+  const all: Lasting[] = []
+  for (let one = list.after; one && one !== list; one = one.after) all.push(one)
+  if (all.length === 0) {
     clearInterval(timer)
     timer = undefined
-    return
   }
-  const all = [...waiting]
-  waiting.clear()
-  for (const begin of all) begin()
+  for (const one of all) ends(one)
+  for (const one of all) one.lasts()
 }

@@ -40,14 +40,20 @@ const connectTimeout = 5_000
 /** How long an upstream that chose HTTP/1.1 is not offered HTTP/2 again, in milliseconds. */
 const declinedTime = 300_000
 
+/** A call that wants a place in a lane. */
+export interface Visitor {
+  /** The place is there. */
+  start(): void
+}
+
 /** The calls to one destination. Whoever enters leaves, exactly once. */
 export interface Lane {
   dispatch(outbound: Outbound, handler: OutboundHandler): void
-  /** Calls `start` at once or in turn. `false`: too many wait already. */
-  enter(start: () => void): boolean
+  /** Starts it at once or in turn. `false`: too many wait already. */
+  enter(visitor: Visitor): boolean
   /** The call that entered turned out to be a stream: it is counted among these, as long as there are not too many. */
-  becomeStream(start: () => void): void
-  leave(start: () => void): void
+  becomeStream(visitor: Visitor): void
+  leave(visitor: Visitor): void
   close(): Promise<void>
 }
 
@@ -79,7 +85,7 @@ export function upstreamPools(): UpstreamPools {
 }
 
 /** What stands for a call in the lane that it did not enter itself. */
-const guest = () => {}
+const guest: Visitor = { start() {} }
 
 /** @param streams the lane that counts those calls of this one that turn out to be streams */
 function laneTo(
@@ -110,22 +116,22 @@ function laneTo(
       overHttp1(outbound, handler)
     },
   })
-  const waiting = new Set<() => void>()
+  const waiting = new Set<Visitor>()
   /** Calls that are counted among the streams. */
-  const streaming = new Set<() => void>()
+  const streaming = new Set<Visitor>()
   let busy = 0
 
-  function giveBack(start: () => void): void {
+  function giveBack(visitor: Visitor): void {
     if (waiting.size === 0) {
       busy--
       return
     }
-    if (waiting.delete(start)) return
+    if (waiting.delete(visitor)) return
     // The place goes to who has waited longest.
     const [next] = waiting
     if (next === undefined) return
     waiting.delete(next)
-    next()
+    next.start()
   }
 
   return {
@@ -133,24 +139,24 @@ function laneTo(
       if (speaksHttp2) http2Calls.dispatch(outbound, handler)
       else overHttp1(outbound, handler)
     },
-    enter(start) {
+    enter(visitor) {
       if (busy < most.connections) {
         busy++
-        start()
+        visitor.start()
         return true
       }
       if (waiting.size >= most.waiting) return false
-      waiting.add(start)
+      waiting.add(visitor)
       return true
     },
-    becomeStream(start) {
+    becomeStream(visitor) {
       if (!streams?.enter(guest)) return
-      streaming.add(start)
-      giveBack(start)
+      streaming.add(visitor)
+      giveBack(visitor)
     },
-    leave(start) {
-      if (streaming.size > 0 && streaming.delete(start)) streams?.leave(guest)
-      else giveBack(start)
+    leave(visitor) {
+      if (streaming.size > 0 && streaming.delete(visitor)) streams?.leave(guest)
+      else giveBack(visitor)
     },
     async close() {
       const hurry = setTimeout(() => {

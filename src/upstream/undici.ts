@@ -7,10 +7,24 @@ import { CoatcheckError } from '../errors.ts'
 import type { Exchange, HeaderRecord, Transport, UpstreamCall } from '../platform.ts'
 import { failure, isStaleConnection } from './failures.ts'
 import { isCoded } from './headers.ts'
-import type { OutboundHandler } from './http2.ts'
-import { watchIfItLasts } from './lasting.ts'
+import { begins, ends } from './lasting.ts'
+import {
+  cut,
+  dropWithheld,
+  isShort,
+  lasts,
+  leave,
+  noticeSilence,
+  onClose,
+  onDrain,
+  onTime,
+  over,
+  type Passage,
+  refuse,
+  timeLongBody,
+} from './undici-passage.ts'
 import { type Lane, upstreamPools } from './undici-pools.ts'
-import { type Upload, uploadOf } from './upload.ts'
+import { uploadOf } from './upload.ts'
 
 /** A whole body up to this long goes to the socket in one write with the head. Bytes. */
 const smallBody = 8_192
@@ -65,212 +79,156 @@ function send(
     resolve(RESPONSE_ALREADY_SENT)
     return
   }
-  let controller: Dispatcher.DispatchController | undefined
-  let state: 'waiting' | 'streaming' | 'withheld' | 'over' = 'waiting'
-  let isQueued = true
-  let hasLeft = false
-  let paused = false
-  let wholeLength = -1
-  let withheld = 0
-  let received = 0
-  let pieces = 0
-  let upload: Upload | undefined
-  let unwatch: (() => void) | undefined
-
+  const passage: Passage = {
+    lane,
+    call,
+    exchange,
+    incoming,
+    outgoing,
+    resolve,
+    reject,
+    mayRepeat,
+    startedAt: performance.now(),
+    controller: undefined,
+    state: 'waiting',
+    isQueued: true,
+    hasLeft: false,
+    isReused: false,
+    paused: false,
+    wholeLength: -1,
+    withheld: 0,
+    received: 0,
+    pieces: 0,
+    timer: undefined,
+    timesBody: false,
+    upload: undefined,
+    unwatch: undefined,
+    before: undefined,
+    after: undefined,
+    start,
+    lasts,
+    onReuse,
+    onRequestStart,
+    onResponseStart,
+    onResponseData,
+    onResponseEnd,
+    onResponseError,
+  }
   // undici starts its own clock again with every 1xx answer, and so would wait for ever. This one starts again only
   // while the body of the request moves: what the browser takes to send it is not the upstream's delay.
-  let timer = setTimeout(onTime, call.timeout)
-  let timesBody = false
-
-  function onTime(): void {
-    if (state === 'withheld') dropWithheld()
-    else if (state === 'waiting' && upload?.awaitsBrowser()) timer.refresh()
-    else if (state === 'waiting') {
-      refuse(new CoatcheckError('upstream_timeout', isQueued ? 'upstream_queue_full' : 'timeout'))
-    } else if (state === 'streaming' && wholeLength === -1) lane.becomeStream(start)
-    else if (state === 'streaming') {
-      if (!timesBody || paused) timeBody()
-      else cut('upstream_stalled')
-    }
-  }
-  /** From here on the upstream has so long for every piece of a body that it announced. */
-  function timeBody(): void {
-    if (timesBody) timer.refresh()
-    else {
-      timesBody = true
-      clearTimeout(timer)
-      timer = setTimeout(onTime, call.stallTimeout)
-    }
-  }
-  /** Nothing more is done for this call, and its place is free. */
-  function over(): void {
-    if (state === 'streaming') call.ended(received)
-    state = 'over'
-    clearTimeout(timer)
-    unwatch?.()
-    outgoing.off('close', onClose)
-    // What undici has and did not begin yet keeps its place until undici looks at it again.
-    if (isQueued || controller) leave()
-  }
-  function refuse(error: CoatcheckError): void {
-    over()
-    controller?.abort(error)
-    reject(error)
-  }
-  function leave(): void {
-    if (hasLeft) return
-    hasLeft = true
-    lane.leave(start)
-  }
-  /** Cutting the connection is the only honest way to say that the rest is missing. */
-  function cut(reason?: Parameters<UpstreamCall['broken']>[0]): void {
-    over()
-    if (reason) call.broken(reason)
-    controller?.abort(new Error('Broken off'))
-    outgoing.destroy()
-  }
-  function onClose(): void {
-    if (state === 'over' || outgoing.writableFinished) {
-      over()
-      return
-    }
-    if (state === 'streaming') call.broken('client_gone')
-    const wasStreaming = state === 'streaming'
-    over()
-    controller?.abort(new Error('The browser went away'))
-    if (wasStreaming) return
-    call.ended(0)
-    resolve(RESPONSE_ALREADY_SENT)
-  }
-  /** Goes on without the rest of an answer that nobody is going to see. */
-  function dropWithheld(): void {
-    over()
-    controller?.abort(new Error('Nobody wants the rest'))
-    resolve(undefined)
-  }
-  function onDrain(): void {
-    if (state !== 'streaming') return
-    paused = false
-    if (timesBody) timer.refresh()
-    controller?.resume()
-  }
-  /** The socket counts what the other end takes, to the byte; it asks here when that was nothing for so long. */
-  function onSilence(): void {
-    if (state === 'streaming' && paused) cut('client_stalled')
-    else if (state === 'over' && outgoing.writableLength > 0) {
-      call.broken('client_stalled')
-      outgoing.destroy()
-    }
-  }
-
-  let isReused = false
-  const handler: OutboundHandler = {
-    onReuse(connected) {
-      isReused = connected
-    },
-    onRequestStart(started) {
-      controller = started
-      if (state === 'over') started.abort(new Error('The browser went away'))
-    },
-    onResponseStart(_, status, headers) {
-      if (status < 200 || state !== 'waiting') return
-      if (isCoded(headers)) {
-        refuse(new CoatcheckError('upstream_invalid', 'upstream_transfer_coding'))
-        return
-      }
-      const out = call.receive(status, status === 204 ? withoutLength(headers) : headers)
-      if (out === undefined) {
-        state = 'withheld'
-        return
-      }
-      state = 'streaming'
-      outgoing.writeHead(status, out)
-      if (headers['content-length'] !== undefined) {
-        wholeLength = Number(headers['content-length'])
-        if (wholeLength > smallBody) unwatch = watchBody(call, cut)
-      } else {
-        // What has no end may be silent for ever, and stay for hours: it does not take the place of other calls.
-        clearTimeout(timer)
-        if (isEventStream(headers)) lane.becomeStream(start)
-        else timer = setTimeout(onTime, streamTime)
-        // The first byte may be long in coming. If it did not come with the head, the head goes alone.
-        process.nextTick(() => state === 'streaming' && outgoing.flushHeaders())
-        unwatch = call.watch?.(() => cut())
-      }
-      resolve(RESPONSE_ALREADY_SENT)
-    },
-    onResponseData(_, chunk) {
-      if (state === 'withheld') {
-        withheld += chunk.length
-        if (withheld > longestWithheld) dropWithheld()
-      }
-      if (state !== 'streaming') return
-      received += chunk.length
-      if (chunk.length === wholeLength && chunk.length <= smallBody) {
-        // Node joins a head with a string only. In latin1 every character is a byte: they arrive as they came.
-        outgoing.end(chunk.toString('latin1'), 'latin1')
-        return
-      }
-      if (wholeLength !== -1) {
-        // One that does not come in one piece may be long in coming.
-        unwatch ??= watchBody(call, cut)
-        timeBody()
-      }
-      const isMany = ++pieces % mostPieces === 0
-      if ((isMany ? outgoing.write(chunk, onDrain) : outgoing.write(chunk)) && !isMany) return
-      controller?.pause()
-      if (paused) return
-      paused = true
-      if (outgoing.listenerCount('timeout') === 0) outgoing.setTimeout(call.stallTimeout, onSilence)
-      if (!isMany) outgoing.once('drain', onDrain)
-    },
-    onResponseEnd() {
-      const before = state
-      over()
-      leave()
-      if (before === 'withheld') resolve(undefined)
-      if (before !== 'streaming') return
-      if (!outgoing.writableEnded) outgoing.end()
-      // The upstream is done with, but the browser has not taken everything yet.
-      if (outgoing.writableLength > 0 && outgoing.listenerCount('timeout') === 0)
-        outgoing.setTimeout(call.stallTimeout, onSilence)
-    },
-    onResponseError(_, error) {
-      const before = state
-      if (before === 'streaming') cut('upstream_reset')
-      else over()
-      leave()
-      if (before === 'withheld') resolve(undefined)
-      else if (before === 'waiting' && mayRepeat && isReused && isStaleConnection(error)) {
-        send(lane, call, exchange, incoming, outgoing, resolve, reject, false)
-      } else if (before === 'waiting') reject(failure(error))
-    },
-  }
-
-  function start(): void {
-    isQueued = false
-    const { path, headers, stallTimeout, bodyLimit: limit } = call
-    if (exchange.hasBody && !call.body) {
-      upload = uploadOf(incoming, outgoing, {
-        limit,
-        stallTimeout,
-        moved: () => state === 'waiting' && timer.refresh(),
-      })
-    }
-    const method = call.method as Dispatcher.HttpMethod
-    lane.dispatch({ path, method, headers, body: call.body ?? upload?.body ?? null }, handler)
-  }
-
-  outgoing.once('close', onClose)
-  if (lane.enter(start)) return
-  hasLeft = true
-  over()
+  if (exchange.hasBody || isShort(call.timeout)) passage.timer = setTimeout(onTime, call.timeout, passage)
+  else begins(passage)
+  outgoing.on('close', () => onClose(passage))
+  if (lane.enter(passage)) return
+  passage.hasLeft = true
+  over(passage)
   reject(new CoatcheckError('upstream_unreachable', 'upstream_queue_full', { retryAfter: 1 }))
 }
 
-/** A body of announced length ends with its session as well, if it lasts. */
-function watchBody({ watch }: UpstreamCall, cut: () => void): (() => void) | undefined {
-  return watch && watchIfItLasts(() => watch(() => cut()))
+function start(this: Passage): void {
+  this.isQueued = false
+  const { call, exchange, incoming, outgoing } = this
+  const { path, headers, stallTimeout, bodyLimit: limit } = call
+  if (exchange.hasBody && !call.body) {
+    const moved = () => void (this.state === 'waiting' && this.timer?.refresh())
+    this.upload = uploadOf(incoming, outgoing, { limit, stallTimeout, moved })
+  }
+  const method = call.method as Dispatcher.HttpMethod
+  this.lane.dispatch({ path, method, headers, body: call.body ?? this.upload?.body ?? null }, this)
+}
+
+function onReuse(this: Passage, connected: boolean): void {
+  this.isReused = connected
+}
+
+function onRequestStart(this: Passage, started: Dispatcher.DispatchController): void {
+  this.controller = started
+  if (this.state === 'over') started.abort(new Error('The browser went away'))
+}
+
+function onResponseStart(
+  this: Passage,
+  _: Dispatcher.DispatchController,
+  status: number,
+  headers: Readonly<Record<string, string | string[]>>,
+): void {
+  if (status < 200 || this.state !== 'waiting') return
+  const { call, outgoing } = this
+  if (isCoded(headers)) {
+    refuse(this, new CoatcheckError('upstream_invalid', 'upstream_transfer_coding'))
+    return
+  }
+  const out = call.receive(status, status === 204 ? withoutLength(headers) : headers)
+  if (out === undefined) {
+    this.state = 'withheld'
+    return
+  }
+  this.state = 'streaming'
+  outgoing.writeHead(status, out)
+  if (headers['content-length'] !== undefined) {
+    this.wholeLength = Number(headers['content-length'])
+    if (this.wholeLength > smallBody) timeLongBody(this)
+  } else {
+    // What has no end may be silent for ever, and stay for hours: it does not take the place of other calls.
+    ends(this)
+    clearTimeout(this.timer)
+    if (isEventStream(headers)) this.lane.becomeStream(this)
+    else this.timer = setTimeout(onTime, streamTime, this)
+    // The first byte may be long in coming. If it did not come with the head, the head goes alone.
+    process.nextTick(() => this.state === 'streaming' && outgoing.flushHeaders())
+    this.unwatch = call.watch?.(() => cut(this))
+  }
+  this.resolve(RESPONSE_ALREADY_SENT)
+}
+
+function onResponseData(this: Passage, _: Dispatcher.DispatchController, chunk: Buffer): void {
+  const { state, outgoing, wholeLength } = this
+  if (state === 'withheld') {
+    this.withheld += chunk.length
+    if (this.withheld > longestWithheld) dropWithheld(this)
+  }
+  if (state !== 'streaming') return
+  this.received += chunk.length
+  if (chunk.length === wholeLength && chunk.length <= smallBody) {
+    // Node joins a head with a string only. In latin1 every character is a byte: they arrive as they came.
+    outgoing.end(chunk.toString('latin1'), 'latin1')
+    return
+  }
+  if (wholeLength !== -1) {
+    // One that does not come in one piece may be long in coming.
+    if (this.timesBody) this.timer?.refresh()
+    else if (this.pieces === 0) timeLongBody(this)
+  }
+  const isMany = ++this.pieces % mostPieces === 0
+  if (isMany) outgoing.write(chunk, () => onDrain(this))
+  else if (outgoing.write(chunk)) return
+  this.controller?.pause()
+  if (this.paused) return
+  this.paused = true
+  noticeSilence(this)
+  if (!isMany) outgoing.once('drain', () => onDrain(this))
+}
+
+function onResponseEnd(this: Passage): void {
+  const { state, outgoing } = this
+  over(this)
+  leave(this)
+  if (state === 'withheld') this.resolve(undefined)
+  if (state !== 'streaming') return
+  if (!outgoing.writableEnded) outgoing.end()
+  // The upstream is done with, but the browser has not taken everything yet.
+  if (outgoing.writableLength > 0) noticeSilence(this)
+}
+
+function onResponseError(this: Passage, _: Dispatcher.DispatchController, error: Error): void {
+  const { state, lane, call, exchange, incoming, outgoing, resolve, reject } = this
+  if (state === 'streaming') cut(this, 'upstream_reset')
+  else over(this)
+  leave(this)
+  if (state === 'withheld') resolve(undefined)
+  else if (state === 'waiting' && this.mayRepeat && this.isReused && isStaleConnection(error)) {
+    send(lane, call, exchange, incoming, outgoing, resolve, reject, false)
+  } else if (state === 'waiting') reject(failure(error))
 }
 
 function isEventStream({ 'content-type': type }: HeaderRecord): boolean {
@@ -278,6 +236,6 @@ function isEventStream({ 'content-type': type }: HeaderRecord): boolean {
 }
 
 /** A 204 has no length (RFC 9110, section 8.6), whatever the upstream says. */
-function withoutLength({ 'content-length': _, ...headers }: HeaderRecord): HeaderRecord {
+function withoutLength({ 'content-length': _, ...headers }: Readonly<Record<string, string | string[]>>) {
   return headers
 }

@@ -337,12 +337,14 @@ describe('an upstream that fails', () => {
       .toMatchObject([{ route: '/api/open', code: 'upstream_unreachable' }])
   })
 
-  test('is upstream_timeout when it does not answer in time', async () => {
+  test.each([300, 2_500])('is upstream_timeout when it does not answer within %i ms, and not sooner', async (time) => {
     const world = await startWorld(({ api }) => ({
-      routes: [{ path: '/api', upstream: api.url, token: 'none', timeout: '300ms' }],
+      routes: [{ path: '/api', upstream: api.url, token: 'none', timeout: `${time}ms` }],
     }))
     world.api.answer = () => {}
+    const startedAt = performance.now()
     const answer = await world.browser().fetch('/api')
+    expect(performance.now() - startedAt).toBeGreaterThan(time - 50)
     expect(answer.status).toBe(504)
     expect(answer.json().code).toBe('upstream_timeout')
   })

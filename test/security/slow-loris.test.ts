@@ -19,6 +19,7 @@ describe('R530 R529 Whoever stops in the middle', () => {
         bodyLimit: '10MB',
       })),
       { path: '/patient', upstream: api.url, token: 'none', timeout: '20s', stallTimeout: `${stallTimeout}ms` },
+      { path: '/unhurried', upstream: api.url, token: 'none', timeout: '20s', stallTimeout: '2500ms' },
     ],
   }))
 
@@ -132,17 +133,30 @@ describe('R530 R529 Whoever stops in the middle', () => {
 
   testOn('node')('of an answer with an announced length, as an upstream, is cut off', async () => {
     const { url, api, logged } = shared()
-    for (const part of ['', 'x'.repeat(100), 'x'.repeat(100_000)]) {
-      let ended = false
-      api.answer = (_, response) => {
-        response.writeHead(200, { 'content-length': 1_000_000 }).flushHeaders()
-        response.write(part)
-        response.on('close', () => (ended = true))
-      }
-      await expect(ask(url, 'GET /api/open/x'), part.slice(0, 1)).rejects.toThrow(/closed without an answer/)
-      await expect.poll(() => ended).toBe(true)
-      expect(logged('upstream.failed').at(-1)).toMatchObject({ reason: 'upstream_stalled' })
+    const cases = [
+      ...['/api/open', '/patient', '/unhurried'].map((route) => [route, 1_000, '']),
+      ...['/api/open', '/patient', '/unhurried'].map((route) => [route, 1_000, 'x'.repeat(100)]),
+      ...['', 'x'.repeat(100), 'x'.repeat(100_000)].map((part) => ['/api/open', 1_000_000, part]),
+      ['/unhurried', 1_000_000, 'x'.repeat(100_000)],
+    ] as const
+    const before = logged('upstream.failed').length
+    const ended = new Set<string>()
+    api.answer = ({ url: path = '' }, response) => {
+      const [, length, part] = cases[Number(path.split('/').at(-1))] ?? []
+      response.writeHead(200, { 'content-length': length }).flushHeaders()
+      response.write(part)
+      response.on('close', () => ended.add(path))
     }
+    const cutOff = cases.map(async ([route], index) => {
+      const startedAt = performance.now()
+      await expect(ask(url, `GET ${route}/${index}`), `${index}`).rejects.toThrow(/closed without an answer/)
+      const patience = route === '/unhurried' ? 2_500 : stallTimeout
+      expect(performance.now() - startedAt, `${index}`).toBeGreaterThan(patience - 100)
+    })
+    await Promise.all(cutOff)
+    await expect.poll(() => ended.size).toBe(cases.length)
+    const told = logged('upstream.failed').slice(before)
+    expect(told.map(({ reason }) => reason)).toEqual(cases.map(() => 'upstream_stalled'))
   })
 
   test('of an answer without an end may: event streams are silent for as long as they like', async () => {

@@ -1,0 +1,157 @@
+// One call on its way between undici and the browser's socket: its state, its clocks, and its ends.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import type { Dispatcher } from 'undici'
+import { CoatcheckError } from '../errors.ts'
+import type { Exchange, UpstreamCall } from '../platform.ts'
+import type { OutboundHandler } from './http2.ts'
+import { begins, ends, type Lasting, lookEvery } from './lasting.ts'
+import type { Lane, Visitor } from './undici-pools.ts'
+import type { Upload } from './upload.ts'
+
+/** One call on its way, with the methods that undici calls. There is one for every call: so it has fields, and no closures. */
+export interface Passage extends OutboundHandler, Lasting, Visitor {
+  readonly lane: Lane
+  readonly call: UpstreamCall
+  readonly exchange: Exchange
+  readonly incoming: IncomingMessage
+  readonly outgoing: ServerResponse
+  readonly resolve: (answer: Response | undefined) => void
+  readonly reject: (error: unknown) => void
+  readonly mayRepeat: boolean
+  /** By the clock of `performance`. */
+  readonly startedAt: number
+  controller: Dispatcher.DispatchController | undefined
+  state: 'waiting' | 'streaming' | 'withheld' | 'over'
+  isQueued: boolean
+  hasLeft: boolean
+  isReused: boolean
+  paused: boolean
+  wholeLength: number
+  withheld: number
+  received: number
+  pieces: number
+  timer: NodeJS.Timeout | undefined
+  timesBody: boolean
+  upload: Upload | undefined
+  unwatch: (() => void) | undefined
+}
+
+/** Whether a time is too short to wait for the next look at what lasts. */
+export const isShort = (milliseconds: number) => milliseconds < 2 * lookEvery
+
+/** Gives a clock of its own to what lasts, and an end with its session. */
+export function lasts(this: Passage): void {
+  const { call } = this
+  if (this.state === 'streaming') {
+    this.unwatch ??= call.watch?.(() => cut(this))
+    if (!this.timesBody) timeBody(this)
+  } else if (this.state !== 'over' && !this.timer) {
+    const rest = call.timeout - (performance.now() - this.startedAt)
+    this.timer = setTimeout(onTime, Math.max(rest, 0), this)
+  }
+}
+
+export function onTime(passage: Passage): void {
+  const { state, upload, timer, lane } = passage
+  if (state === 'withheld') dropWithheld(passage)
+  else if (state === 'waiting' && upload?.awaitsBrowser()) timer?.refresh()
+  else if (state === 'waiting') {
+    const reason = passage.isQueued ? 'upstream_queue_full' : 'timeout'
+    refuse(passage, new CoatcheckError('upstream_timeout', reason))
+  } else if (state === 'streaming' && passage.wholeLength === -1) lane.becomeStream(passage)
+  else if (state === 'streaming') {
+    if (!passage.timesBody || passage.paused) timeBody(passage)
+    else cut(passage, 'upstream_stalled')
+  }
+}
+
+/** From here on the upstream has so long for every piece of a body that it announced. */
+function timeBody(passage: Passage): void {
+  if (passage.timesBody) passage.timer?.refresh()
+  else {
+    passage.timesBody = true
+    clearTimeout(passage.timer)
+    passage.timer = setTimeout(onTime, passage.call.stallTimeout, passage)
+  }
+}
+
+/** Nothing more is done for this call, and its place is free. */
+export function over(passage: Passage): void {
+  const { state, timer, unwatch } = passage
+  if (state === 'streaming') passage.call.ended(passage.received)
+  passage.state = 'over'
+  ends(passage)
+  if (timer) clearTimeout(timer)
+  if (unwatch) unwatch()
+  // What undici has and did not begin yet keeps its place until undici looks at it again.
+  if (passage.isQueued || passage.controller) leave(passage)
+}
+
+export function leave(passage: Passage): void {
+  if (passage.hasLeft) return
+  passage.hasLeft = true
+  passage.lane.leave(passage)
+}
+
+export function refuse(passage: Passage, error: CoatcheckError): void {
+  over(passage)
+  passage.controller?.abort(error)
+  passage.reject(error)
+}
+
+/** Cutting the connection is the only honest way to say that the rest is missing. */
+export function cut(passage: Passage, reason?: Parameters<UpstreamCall['broken']>[0]): void {
+  over(passage)
+  if (reason) passage.call.broken(reason)
+  passage.controller?.abort(new Error('Broken off'))
+  passage.outgoing.destroy()
+}
+
+/** Goes on without the rest of an answer that nobody is going to see. */
+export function dropWithheld(passage: Passage): void {
+  over(passage)
+  passage.controller?.abort(new Error('Nobody wants the rest'))
+  passage.resolve(undefined)
+}
+
+export function onClose(passage: Passage): void {
+  const { state, call } = passage
+  if (state === 'over') return
+  if (passage.outgoing.writableFinished) {
+    over(passage)
+    return
+  }
+  if (state === 'streaming') call.broken('client_gone')
+  over(passage)
+  passage.controller?.abort(new Error('The browser went away'))
+  if (state === 'streaming') return
+  call.ended(0)
+  passage.resolve(RESPONSE_ALREADY_SENT)
+}
+
+export function onDrain(passage: Passage): void {
+  if (passage.state !== 'streaming') return
+  passage.paused = false
+  if (passage.timesBody) passage.timer?.refresh()
+  passage.controller?.resume()
+}
+
+/** The socket counts what the other end takes, to the byte; it asks here when that was nothing for so long. */
+export function noticeSilence(passage: Passage): void {
+  const { outgoing, call } = passage
+  if (outgoing.listenerCount('timeout') > 0) return
+  outgoing.setTimeout(call.stallTimeout, () => {
+    if (passage.state === 'streaming' && passage.paused) cut(passage, 'client_stalled')
+    else if (passage.state === 'over' && outgoing.writableLength > 0) {
+      call.broken('client_stalled')
+      outgoing.destroy()
+    }
+  })
+}
+
+/** A body of announced length has so long for every piece, and ends with its session as well, if it lasts. */
+export function timeLongBody(passage: Passage): void {
+  begins(passage)
+  if (isShort(passage.call.stallTimeout)) timeBody(passage)
+}
