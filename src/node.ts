@@ -126,10 +126,11 @@ export async function serve(document: ConfigInput, options: ServeOptions = {}): 
 function listeningFirst(log: Log): Log {
   let early: LogEvent[] | undefined = []
   return (event) => {
-    if (early && event.event !== 'server.listening') return void early.push(event)
-    log(event)
-    const heldBack = early ?? []
+    if (!early) return log(event)
+    if (event.event !== 'server.listening') return void early.push(event)
+    const heldBack = early
     early = undefined
+    log(event)
     for (const one of heldBack) log(one)
   }
 }
@@ -175,7 +176,7 @@ function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: 
       // What there is most of, calls without a body, never becomes a web Request: that alone would cost a fifth.
       const answer = mounted === undefined && !exchange.hasBody ? coatcheck.forward(exchange) : undefined
       if (!answer) return void listener(incoming, outgoing)
-      return void write(answer, outgoing).catch(() => outgoing.destroy())
+      return void write(answer, outgoing)
     }
     if (hasBody(incoming)) lingerBehind(incoming, outgoing)
     const { status, headers, body } = refused(reason)
@@ -225,14 +226,18 @@ function createHttpServer(mounted: Hono | undefined, coatcheck: Coatcheck, log: 
   return { server, ...(hasWebSockets ? takeUpgrades(server, isOurs, handle) : { cut: () => {} }) }
 }
 
-/** Sends what an answer is made of, unless the transport has sent it already. */
+/** Sends what an answer is made of, unless the transport has sent it already. Never throws. */
 async function write(answer: Promise<Response>, outgoing: ServerResponse): Promise<void> {
-  const response = await answer
-  if (outgoing.headersSent || outgoing.destroyed) return
-  const { status, headers } = response
-  const body = await response.text()
-  outgoing.writeHead(status, [...headers, ['content-length', String(Buffer.byteLength(body))]].flat())
-  outgoing.end(body)
+  try {
+    const response = await answer
+    if (outgoing.headersSent || outgoing.destroyed) return
+    const { status, headers } = response
+    const body = await response.text()
+    outgoing.writeHead(status, [...headers, ['content-length', String(Buffer.byteLength(body))]].flat())
+    outgoing.end(body)
+  } catch {
+    outgoing.destroy()
+  }
 }
 
 /** Hono answers HEAD with a copy of the answer to GET, and the copy of one that was sent already looks like a new one. */

@@ -105,7 +105,7 @@ export interface Destination {
   readonly tls: UpstreamTls | undefined
 }
 
-/** A call to an upstream, ready to be sent. */
+/** A call to an upstream, ready to be sent. What it does, it does as a method of this object: `call.ended(0)`. */
 export interface UpstreamCall {
   readonly destination: Destination
   /** Path and query, canonical. */
@@ -136,7 +136,7 @@ export interface UpstreamCall {
    * Asked about an answer that lasts: `abort` is called when the session it belongs to ends. Returns what
    * to call when the answer is complete.
    */
-  readonly watch?: ((abort: () => void) => () => void) | undefined
+  watch?: ((abort: () => void) => () => void) | undefined
   /** What the call becomes once both sides have switched. */
   readonly websocket?: WebSocketCall | undefined
 }

@@ -9,7 +9,8 @@ import type { Cookies } from '../session/cookies.ts'
 import { bearerChallenge } from '../upstream/challenges.ts'
 import { requireTokenGrants } from '../upstream/policy.ts'
 import type { RateLimit } from '../upstream/rate-limit.ts'
-import type { ForwardedCall, Forwarding } from './forwarding.ts'
+import type { ForwardedCall } from './attempt.ts'
+import type { Forwarding } from './forwarding.ts'
 
 export interface BearerParts {
   publicUrl: string

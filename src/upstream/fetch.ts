@@ -157,49 +157,46 @@ function headersOf({ headers, body }: Response): HeaderRecord {
 function responseOf(
   answer: Response,
   out: HeaderList,
-  { watch, ended }: UpstreamCall,
+  call: UpstreamCall,
   announced: (length: number) => Passage = () => new TransformStream(),
 ): Response {
   const headers = new Headers()
   for (let at = 0; at < out.length; at += 2) headers.append(out[at] ?? '', out[at + 1] ?? '')
   const length = answer.headers.get('content-length')
-  const isLookedInto = watch && answer.body && length === null
+  const isLookedInto = call.watch && answer.body && length === null
   // A body that is not looked into costs little; how it ends is not told then.
-  if (!isLookedInto) ended(answer.body === null ? 0 : length === null ? undefined : Number(length))
+  if (!isLookedInto) call.ended(answer.body === null ? 0 : length === null ? undefined : Number(length))
   let body: Body | null = answer.body
-  if (body && watch)
-    body = length === null ? watched(body, watch, ended) : passedOn(body, watch, announced(Number(length)))
+  if (body && call.watch) {
+    body = length === null ? watched(body, call) : passedOn(body, call, announced(Number(length)))
+  }
   // Workers would pack a body again that says it is packed.
   const init: ResponseInit & { encodeBody: 'manual' } = { status: answer.status, headers, encodeBody: 'manual' }
   return new Response(body, init)
 }
 
 /** A body of announced length, moved by the runtime, that breaks off when its session ends. */
-function passedOn(body: Body, watch: NonNullable<UpstreamCall['watch']>, { readable, writable }: Passage): Body {
+function passedOn(body: Body, call: UpstreamCall, { readable, writable }: Passage): Body {
   const over = new AbortController()
-  const unwatch = watch(() => over.abort(new Error('The session is over')))
+  const unwatch = call.watch?.(() => over.abort(new Error('The session is over')))
   body.pipeTo(writable, { signal: over.signal }).then(unwatch, unwatch)
   return readable
 }
 
 /** A stream that breaks off when its session ends, also while nothing comes from the upstream. */
-function watched(
-  body: ReadableStream<Uint8Array>,
-  watch: NonNullable<UpstreamCall['watch']>,
-  ended: UpstreamCall['ended'],
-) {
+function watched(body: Body, call: UpstreamCall): Body {
   const reader = body.getReader()
   let received = 0
-  let unwatch = () => {}
+  let unwatch: (() => void) | undefined
   let isOver = false
   const over = () => {
-    unwatch()
-    if (!isOver) ended(received)
+    unwatch?.()
+    if (!isOver) call.ended(received)
     isOver = true
   }
   return new ReadableStream<Uint8Array>({
     start(controller) {
-      unwatch = watch(() => {
+      unwatch = call.watch?.(() => {
         over()
         controller.error(new Error('The session is over'))
         void reader.cancel().catch(() => {})
