@@ -63,7 +63,6 @@ export const reasons = {
   bearer_malformed:
     'The Authorization header is not `Bearer` and one token, came twice, or stands beside access_token.',
   bearer_scheme: 'The Authorization header of a route with `bearer` has another scheme than Bearer.',
-  bearer_websocket: 'A caller with an access token of its own asks for a WebSocket, which only pages get.',
   access_token_opaque: 'The access token is no JWT, and the route has no bearer.introspection.',
   access_token_type:
     'The access token is a JWT of another type: an ID token, or one without `typ: at+jwt` on a route without bearer.anyType.',
@@ -169,7 +168,7 @@ export const reasons = {
   handshake_malformed: 'The handshake of a WebSocket is malformed, or asks for another version than 13.',
   websocket_session_over: 'The session of the WebSocket is over (close code 4401).',
   websocket_token_over:
-    'The access token that the WebSocket was opened with is over, and the route says until "token".',
+    'The access token that the WebSocket was opened with is over: the caller brought it, or the route says until "token".',
   websocket_idle: 'No message crossed the WebSocket for idleTimeout of the route.',
   websocket_silent: 'One side of the WebSocket answered no ping.',
   websocket_message_too_large: 'A message was larger than messageLimit of the route (close code 1009).',

@@ -20,15 +20,13 @@ export function requireSameOrigin(
   const site = headers['sec-fetch-site']
   const origin = headers.origin
   if (site === 'none') throw rejected('cross_origin')
-  // Browsers send no Fetch Metadata with a WebSocket handshake, and always an Origin (R312).
-  if (origin === undefined && isWebSocket(headers)) throw rejected('csrf_unproven')
   const hasHeader = headers[csrfHeader] === '1'
   if (mode === 'header' && !hasHeader) throw rejected('csrf_header_missing')
   if (site !== 'same-origin' && origin === undefined && !hasHeader) throw rejected('csrf_unproven')
 }
 
 /**
- * Refuses what says itself that it comes from another origin.
+ * Refuses what says itself that it comes from another origin, and a WebSocket handshake that does not say where it comes from.
  * @throws CoatcheckError `csrf_rejected`
  */
 export function refuseElsewhere(headers: HeaderRecord, publicOrigin: string): void {
@@ -36,10 +34,12 @@ export function refuseElsewhere(headers: HeaderRecord, publicOrigin: string): vo
   const site = headers['sec-fetch-site']
   if (origin !== undefined && origin !== publicOrigin) throw rejected('cross_origin')
   if (site === 'same-site' || site === 'cross-site') throw rejected('cross_origin')
+  // Browsers send no Fetch Metadata with a handshake, and always an Origin (R312).
+  if (origin === undefined && isWebSocket(headers)) throw rejected('csrf_unproven')
 }
 
 /** Whether a request asks to become a WebSocket. */
-export function isWebSocket({ upgrade }: HeaderRecord): boolean {
+function isWebSocket({ upgrade }: HeaderRecord): boolean {
   return typeof upgrade === 'string' && /\bwebsocket\b/i.test(upgrade)
 }
 

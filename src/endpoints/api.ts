@@ -59,11 +59,9 @@ export function createApi(parts: ApiParts): Api {
     const protocols = isUpgrade ? offeredProtocols(headers) : undefined
 
     if (token !== undefined) {
-      return bearers
-        .forward({ route, path, exchange, address, startedAt, protocols: undefined }, token)
-        .catch((error) => {
-          throw withRoute(error, route, undefined)
-        })
+      return bearers.forward({ route, path, exchange, address, startedAt, protocols }, token).catch((error) => {
+        throw withRoute(error, route, undefined)
+      })
     }
 
     // What is there already is not awaited. In the steady state that is everything but the upstream.

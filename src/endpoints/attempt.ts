@@ -22,6 +22,12 @@ import { strongerSignIn } from '../upstream/stronger-sign-in.ts'
 import type { CallEvents } from './call-events.ts'
 import { webSocketCall } from './websocket.ts'
 
+/** A caller with an access token of its own. */
+export interface Bearer {
+  /** Calls `ended` once, when the token is not good any more: soon after it expired or was found to be revoked. Returns what takes that back. */
+  whenOver(ended: () => void): () => void
+}
+
 /** One request on its way along a route. */
 export interface ForwardedCall {
   readonly route: Route
@@ -33,8 +39,8 @@ export interface ForwardedCall {
   /** When it came, and how long it waited for its credential. Milliseconds, since 1970 and long. */
   readonly startedAt: number
   readonly waited: number
-  /** Whether the caller brought the credential itself, and is told what the upstream has against it. */
-  readonly isBearer?: boolean
+  /** There if the caller brought the credential itself, and is told what the upstream has against it. */
+  readonly bearer?: Bearer
   /** Subprotocols that the browser offers, if this is the handshake of a WebSocket. */
   readonly protocols: readonly string[] | undefined
 }
@@ -108,7 +114,7 @@ export function createAttempts({
     proof: string | undefined,
     worth: Worth,
   ): Attempt {
-    const { route, path, exchange, address, session, credential, protocols } = call
+    const { route, path, exchange, address, session, credential, bearer, protocols } = call
     const { method, headers, hasBody } = exchange
     const websocket = protocols && route.websocket
     return {
@@ -139,7 +145,7 @@ export function createAttempts({
       refusal: undefined,
       wanted: undefined,
       websocket: websocket
-        ? webSocketCall(route.path, websocket, protocols, { session, credential, platform, sessions })
+        ? webSocketCall(route.path, websocket, protocols, { session, credential, bearer, platform, sessions })
         : undefined,
       receive,
       ended,
@@ -149,7 +155,7 @@ export function createAttempts({
   }
 
   function receive(this: Attempt, status: number, answer: HeaderRecord): HeaderList | undefined {
-    const { route, path, isBearer } = this.call
+    const { route, path, bearer } = this.call
     const asked = headerText(answer, 'www-authenticate')
     if (isWithheld(this, status, asked, answer)) return undefined
     this.status = status
@@ -163,7 +169,7 @@ export function createAttempts({
       fromSession: route.usesSession,
       isSecure,
       setCookie: this.following?.take() ?? [],
-      challenge: isBearer ? challengeFor(status, asked) : undefined,
+      challenge: bearer ? challengeFor(status, asked) : undefined,
       location: rewritten,
     })
   }

@@ -4,11 +4,12 @@ import { CoatcheckError } from '../errors.ts'
 import type { InboundTokens } from '../oauth/inbound-tokens.ts'
 import { type Exchange, headerText } from '../platform.ts'
 import type { Reason } from '../reasons.ts'
-import { isWebSocket, refuseElsewhere } from '../security.ts'
+import { refuseElsewhere } from '../security.ts'
 import type { Cookies } from '../session/cookies.ts'
 import { bearerChallenge } from '../upstream/challenges.ts'
 import { requireTokenGrants } from '../upstream/policy.ts'
 import type { RateLimit } from '../upstream/rate-limit.ts'
+import type { Route } from '../upstream/routes.ts'
 import type { ForwardedCall } from './attempt.ts'
 import type { Forwarding } from './forwarding.ts'
 
@@ -29,7 +30,7 @@ export interface BearerCallers {
    *
    * @param query of the request target.
    * @throws CoatcheckError `bad_request` for a session beside it or two tokens; `invalid_token` for another scheme;
-   * `csrf_rejected` for what a browser says comes from elsewhere; `forbidden` for a WebSocket
+   * `csrf_rejected` for what a browser says comes from elsewhere, and a WebSocket handshake without an `Origin`
    */
   tokenOf(exchange: Exchange, query: string): string | undefined
   /** Forwards a call with the token that came with it, once that is known to be good. @throws CoatcheckError */
@@ -38,6 +39,11 @@ export interface BearerCallers {
 
 /** A call before it is known who calls. */
 type BearerCall = Omit<ForwardedCall, 'session' | 'credential' | 'waited'>
+
+/** How soon a WebSocket notices that its token is over. Milliseconds. */
+const watchEvery = 1_000
+/** How often it asks the authorization server at most. Milliseconds. */
+const askEvery = 30_000
 
 const tokenIn = /^bearer +([\w.~+/-]+=*)$/i
 
@@ -64,6 +70,26 @@ export function createBearerCallers({
     return waited
   }
 
+  /** Looks again and again, as a new call would: to look up what is remembered of a token costs nothing. */
+  function whenOver(token: string, { bearer }: Route, ended: () => void): () => void {
+    let quietUntil = 0
+    const timer = setInterval(async () => {
+      if (!bearer || now() < quietUntil) return
+      try {
+        const found = inboundTokens.identify(token, bearer)
+        if (!(found instanceof Promise)) return
+        quietUntil = now() + askEvery
+        quietUntil = Math.min(quietUntil, (await found).expiresAt ?? quietUntil)
+      } catch (error) {
+        // That nobody could say is no reason.
+        if (!(error instanceof CoatcheckError) || error.code !== 'invalid_token') return
+        clearInterval(timer)
+        ended()
+      }
+    }, watchEvery)
+    return () => clearInterval(timer)
+  }
+
   return {
     tokenOf(exchange, query) {
       const { headers } = exchange
@@ -73,7 +99,6 @@ export function createBearerCallers({
       // Says nothing, and Workers never show it.
       if (authorization === '' && !isRepeated) return undefined
       refuseElsewhere(headers, publicUrl)
-      if (isWebSocket(headers)) throw new CoatcheckError('forbidden', 'bearer_websocket')
       if (cookies.readSession(headerText(headers, 'cookie')).names.length > 0) throw malformed('bearer_mixed')
       if (isRepeated) throw malformed('bearer_malformed')
       // RFC 6750, section 2: a request has one token, wherever it could be.
@@ -89,7 +114,13 @@ export function createBearerCallers({
     async forward(call, token) {
       const waited = await admitted(call, token)
       const credential = { header: 'authorization', value: `Bearer ${token}` }
-      return send({ ...call, session: undefined, credential, waited, isBearer: true })
+      return send({
+        ...call,
+        session: undefined,
+        credential,
+        waited,
+        bearer: { whenOver: (ended) => whenOver(token, call.route, ended) },
+      })
     },
   }
 }

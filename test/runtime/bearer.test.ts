@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { ConfigInput } from '../../src/config.ts'
 import { startWorld, type World } from '../support/coatcheck.ts'
 import { sharedStore } from '../support/shared-store.ts'
+import { openPage, takeWebSockets } from '../support/websocket.ts'
 
 type Route = NonNullable<ConfigInput['routes']>[number]
 
@@ -399,5 +400,67 @@ describe('tokens of servers older than RFC 9068', () => {
     expect(await status({ client_id: undefined, scope: 'orders' }, 'JWT')).toBe(200)
     expect(await status({ client_id: undefined, typ: 'Bearer' }, 'JWT')).toBe(200)
     expect(await status({}, 'logout+jwt')).toBe(401)
+  })
+})
+
+describe('a WebSocket of a caller with an access token of its own', () => {
+  const open = (world: World, token: string) =>
+    openPage(world, '/api/feed', { headers: { authorization: `Bearer ${token}` } })
+
+  test('is opened at the upstream with the token as it came, and carries what both sides say', async () => {
+    const world = await bearerWorld({ websocket: true })
+    const api = takeWebSockets(world.api)
+    const token = await world.as.accessToken()
+    const app = await open(world, token)
+    expect(api.handshakes[0]).toMatchObject({ target: '/v1/feed', headers: { authorization: `Bearer ${token}` } })
+    app.socket.send('hello')
+    await expect.poll(() => app.messages.map(({ data }) => String(data))).toEqual(['hello'])
+    expect(app.headers['set-cookie']).toBeUndefined()
+    app.socket.close(1000)
+    await expect.poll(() => world.logged('websocket.closed')).toMatchObject([{ route: '/api', by: 'browser' }])
+    expect(world.as.to('/token')).toHaveLength(0)
+  })
+
+  test('is a call like any other on a route without WebSockets', async () => {
+    const world = await bearerWorld()
+    const headers = {
+      ...{ origin: world.publicUrl, connection: 'Upgrade', upgrade: 'websocket' },
+      ...{ 'sec-websocket-version': '13', 'sec-websocket-key': 'AQIDBAUGBwgJCgsMDQ4PEC==' },
+    }
+    expect((await call(world, await world.as.accessToken(), '/api/feed', headers)).status).toBe(200)
+    expect(world.api.last().headers.upgrade).toBeUndefined()
+  })
+
+  test('R528 is closed with 4401 when the token is over', async () => {
+    const world = await bearerWorld({ websocket: true })
+    const api = takeWebSockets(world.api)
+    // Clocks may differ by half a minute, and so it is good for a moment.
+    const app = await open(world, await world.as.accessToken({ exp: Math.floor(Date.now() / 1_000) - 27 }))
+    expect(await app.closed).toEqual({ code: 4401, reason: 'token expired' })
+    expect((await api.last().closed).code).toBe(1001)
+    await expect.poll(() => world.logged('websocket.closed')).toMatchObject([{ reason: 'websocket_token_over' }])
+  })
+
+  const bearer = { audience: 'api', introspection: { cacheFor: '1s' } }
+  const active = { active: true, aud: 'api', sub: 'alice', token_type: 'Bearer' }
+
+  test('R528 is closed with 4401 when the token was revoked, and introspection says so', async () => {
+    const world = await bearerWorld({ websocket: true, bearer })
+    takeWebSockets(world.api)
+    world.as.behaviour.introspected = { opaque: active }
+    const app = await open(world, 'opaque')
+    world.as.behaviour.introspected = {}
+    expect(await app.closed).toEqual({ code: 4401, reason: 'token expired' })
+  })
+
+  test('stays open while nobody can say what became of the token', async () => {
+    const world = await bearerWorld({ websocket: true, bearer })
+    takeWebSockets(world.api)
+    world.as.behaviour.introspected = { opaque: active }
+    const app = await open(world, 'opaque')
+    world.as.behaviour.away = true
+    await expect.poll(() => world.logged('bearer.unchecked').length).toBeGreaterThan(0)
+    app.socket.send('still here')
+    await expect.poll(() => app.messages.map(({ data }) => String(data))).toEqual(['still here'])
   })
 })

@@ -325,13 +325,35 @@ describe('R533 two identities in one request', () => {
     expect(world.api.requests).toHaveLength(0)
   })
 
-  test('a token opens no WebSocket, document or script', async () => {
+  test('R312 a token opens no WebSocket from elsewhere, or from nobody knows where', async () => {
     const authorization = `Bearer ${await world.as.accessToken()}`
     const key = { 'sec-websocket-version': '13', 'sec-websocket-key': 'AQIDBAUGBwgJCgsMDQ4PEC==' }
-    const handshake = { connection: 'Upgrade', upgrade: 'websocket', origin: world.publicUrl, ...key }
+    const handshake = { authorization, connection: 'Upgrade', upgrade: 'websocket', ...key }
     for (const path of ['/api/jwt/1', '/api/socket/1']) {
-      expect((await send(world, { authorization, ...handshake }, path)).status).toBe(403)
+      for (const origin of [{}, { origin: 'null' }, { origin: 'https://evil.example' }]) {
+        const answer = await send(world, { ...handshake, ...origin }, path)
+        expect([answer.status, answer.json().code]).toEqual([403, 'csrf_rejected'])
+      }
     }
+    expect(world.api.requests).toHaveLength(0)
+  })
+
+  test('a token opens no WebSocket that it would not open a call with', async () => {
+    const key = { 'sec-websocket-version': '13', 'sec-websocket-key': 'AQIDBAUGBwgJCgsMDQ4PEC==' }
+    const handshake = { connection: 'Upgrade', upgrade: 'websocket', origin: world.publicUrl, ...key }
+    const open = (authorization: string, more = {}) =>
+      send(world, { ...handshake, authorization, ...more }, '/api/socket/1')
+    const bad = await open(`Bearer ${await world.as.accessToken({ aud: 'other' })}`)
+    expect([bad.status, bad.headers.get('www-authenticate')]).toEqual([401, 'Bearer error="invalid_token"'])
+    const browser = world.browser()
+    await browser.signIn()
+    const mixed = await open(`Bearer ${await world.as.accessToken()}`, { cookie: browser.cookieHeader() })
+    expect([mixed.status, mixed.json().code]).toEqual([400, 'bad_request'])
+    expect(world.api.requests).toHaveLength(0)
+  })
+
+  test('a token opens no document or script', async () => {
+    const authorization = `Bearer ${await world.as.accessToken()}`
     for (const destination of ['document', 'script', 'iframe']) {
       expect((await send(world, { authorization, 'sec-fetch-dest': destination })).status).toBe(403)
     }
