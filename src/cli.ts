@@ -24,9 +24,6 @@ A configuration is one JSON document; docs/configuration.md describes it. The le
   }
 `
 
-/** How long the process waits, at the end, for whoever reads its log. Milliseconds. */
-const lastWords = 1_000
-
 const exitCode = { ok: 0, problem: 1, badConfiguration: 2 } as const
 
 async function main(): Promise<number> {
@@ -63,8 +60,6 @@ async function main(): Promise<number> {
     process.once('SIGINT', resolve)
   })
   await server.close()
-  // Who does not read the log does not hold up the end.
-  setTimeout(() => process.exit(), lastWords).unref()
   return exitCode.ok
 }
 

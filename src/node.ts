@@ -73,15 +73,13 @@ export async function serve(document: ConfigInput, options: ServeOptions = {}): 
   const coatcheck = createCoatcheck(document, {
     env,
     platform: (config) => {
-      const write = options.log ?? stdoutLog(config.log.level)
+      const write = options.log ?? stdoutLog((event) => log(event))
       if (config.admin) metrics = createMetrics()
-      platform = nodePlatform(config, {
-        root: options.root ?? '.',
-        log: listeningFirst((event) => {
-          metrics?.count(event)
-          if (isLogged(event, config.log.level)) write(event)
-        }),
+      const log = listeningFirst((event) => {
+        metrics?.count(event)
+        if (isLogged(event, config.log.level)) write(event)
       })
+      platform = nodePlatform(config, { root: options.root ?? '.', log })
       return platform
     },
   })

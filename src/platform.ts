@@ -124,14 +124,14 @@ export interface UpstreamCall {
    * Takes the head of the answer and returns the headers for the browser, or `undefined` to withhold the answer: its
    * body is then thrown away and the transport returns `undefined`.
    */
-  receive(status: number, headers: HeaderRecord): HeaderList | undefined
+  receive(this: UpstreamCall, status: number, headers: HeaderRecord): HeaderList | undefined
   /**
    * Told once, when an answer that had begun is over, whole or not, with the bytes of its body that came from the upstream,
    * `undefined` where the runtime does not say; or when the browser left before there was one.
    */
-  ended(bytes: number | undefined): void
+  ended(this: UpstreamCall, bytes: number | undefined): void
   /** Told when an answer that had begun broke off. */
-  broken(reason: 'upstream_reset' | 'upstream_stalled' | 'client_gone' | 'client_stalled'): void
+  broken(this: UpstreamCall, reason: 'upstream_reset' | 'upstream_stalled' | 'client_gone' | 'client_stalled'): void
   /**
    * Asked about an answer that lasts: `abort` is called when the session it belongs to ends. Returns what
    * to call when the answer is complete.

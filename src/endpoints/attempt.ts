@@ -61,7 +61,8 @@ export interface Worth extends ProvenTry {
  */
 export interface Attempt extends UpstreamCall {
   readonly call: ForwardedCall
-  readonly isFirst: boolean
+  /** Whether its token took the place of a refused one. */
+  readonly isRenewed: boolean
   readonly proof: string | undefined
   readonly worth: Worth
   /** Milliseconds since 1970. */
@@ -69,7 +70,7 @@ export interface Attempt extends UpstreamCall {
   following: ReturnType<AnswerCookies['follow']> | undefined
   /** What the browser saw, and how long the upstream took to say so. */
   status: number
-  waited: number
+  upstreamWaited: number
   refusal: CoatcheckError | Refused | undefined
   /** Scopes that a sign-in must bring. */
   wanted: readonly string[] | undefined
@@ -88,7 +89,7 @@ export interface AttemptParts {
 /** Makes an attempt, ready to be sent. @param proof that goes with a token that is bound to a key */
 export type Attempts = (
   call: ForwardedCall,
-  isFirst: boolean,
+  isRenewed: boolean,
   body: UpstreamCall['body'],
   proof: string | undefined,
   worth: Worth,
@@ -109,7 +110,7 @@ export function createAttempts({
 
   function attempt(
     call: ForwardedCall,
-    isFirst: boolean,
+    isRenewed: boolean,
     body: UpstreamCall['body'],
     proof: string | undefined,
     worth: Worth,
@@ -119,7 +120,7 @@ export function createAttempts({
     const websocket = protocols && route.websocket
     return {
       call,
-      isFirst,
+      isRenewed,
       proof,
       worth,
       destination: route.destination,
@@ -141,7 +142,7 @@ export function createAttempts({
       sentAt: platform.now(),
       following: undefined,
       status: 0,
-      waited: 0,
+      upstreamWaited: 0,
       refusal: undefined,
       wanted: undefined,
       websocket: websocket
@@ -159,7 +160,7 @@ export function createAttempts({
     const asked = headerText(answer, 'www-authenticate')
     if (isWithheld(this, status, asked, answer)) return undefined
     this.status = status
-    this.waited = platform.now() - this.sentAt
+    this.upstreamWaited = platform.now() - this.sentAt
     const location = headerText(answer, 'location')
     const rewritten = location === undefined ? undefined : browserLocation(route, location, path)
     if (location !== undefined && rewritten === undefined) {
@@ -198,7 +199,7 @@ export function createAttempts({
   }
 
   function ended(this: Attempt, bytes: number | undefined): void {
-    events.over(this.call, this.status, this.status ? this.waited : platform.now() - this.sentAt, bytes)
+    events.over(this.call, this.status, this.status ? this.upstreamWaited : platform.now() - this.sentAt, bytes)
   }
 
   function broken(this: Attempt, reason: Parameters<UpstreamCall['broken']>[0]): void {
@@ -216,11 +217,11 @@ export function createAttempts({
   }
 
   /** The refusal of a token goes through. */
-  function refusedForGood({ call, isFirst }: Attempt): void {
+  function refusedForGood({ call, isRenewed }: Attempt): void {
     const { session, route, credential } = call
     const token = credential?.token
     if (token === undefined) return
-    if (!isFirst) {
+    if (isRenewed) {
       platform.log({ event: 'upstream.token_refused', route: route.path, reason: 'upstream_token_refused' })
     } else if (isRenewable(call)) {
       // This call cannot be sent again, but the next one need not fail as well.

@@ -56,7 +56,7 @@ export function createForwarding(parts: ForwardingParts): Forwarding {
       let call = first
       for (;;) {
         const proof = proofFor(call, worth.nonce)
-        const one = attempt(call, call === first, body, proof && (await proof), worth)
+        const one = attempt(call, call !== first, body, proof && (await proof), worth)
         // Nothing that may fail between this and the answer: it asks again and again until it is told to stop.
         one.following = call.session && answerCookies.follow(call.session)
         try {

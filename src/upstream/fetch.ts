@@ -5,7 +5,7 @@ import { isCoded } from './headers.ts'
 
 type Body = ReadableStream<Uint8Array>
 /** A stream of bytes that passes them on as they come. */
-type Passage = TransformStream<Uint8Array, Uint8Array>
+type PassThrough = TransformStream<Uint8Array, Uint8Array>
 
 /** Bytes of a request body that are read at once. */
 const pieceSize = 65_536
@@ -17,7 +17,7 @@ const pieceSize = 65_536
  */
 export function fetchTransport(
   fetch: (request: Request, destination: Destination) => Promise<Response>,
-  announced?: (length: number) => Passage,
+  announced?: (length: number) => PassThrough,
 ): Transport {
   return async (call, exchange) => {
     const source = exchange.source as Request
@@ -158,7 +158,7 @@ function responseOf(
   answer: Response,
   out: HeaderList,
   call: UpstreamCall,
-  announced: (length: number) => Passage = () => new TransformStream(),
+  announced: (length: number) => PassThrough = () => new TransformStream(),
 ): Response {
   const headers = new Headers()
   for (let at = 0; at < out.length; at += 2) headers.append(out[at] ?? '', out[at + 1] ?? '')
@@ -176,10 +176,11 @@ function responseOf(
 }
 
 /** A body of announced length, moved by the runtime, that breaks off when its session ends. */
-function passedOn(body: Body, call: UpstreamCall, { readable, writable }: Passage): Body {
+function passedOn(body: Body, call: UpstreamCall, { readable, writable }: PassThrough): Body {
   const over = new AbortController()
   const unwatch = call.watch?.(() => over.abort(new Error('The session is over')))
-  body.pipeTo(writable, { signal: over.signal }).then(unwatch, unwatch)
+  const stop = () => unwatch?.()
+  body.pipeTo(writable, { signal: over.signal }).then(stop, stop)
   return readable
 }
 

@@ -3,10 +3,10 @@
 /** How often is looked. Milliseconds. */
 export const lookEvery = 1_000
 
-/** Something that may last, as long as it has begun and not ended an element of a list. */
+/** Something that may last. From `begins` to `ends` it is an element of the list. */
 export interface Lasting {
-  /** Called once, when it has lasted for up to `lookEvery`. */
-  lasts(): void
+  /** Called when it has lasted for up to `lookEvery`: it is no longer in the list then, and may begin again. */
+  lasts(this: Lasting): void
   before: Lasting | undefined
   after: Lasting | undefined
 }
@@ -46,6 +46,10 @@ function look(): void {
     clearInterval(timer)
     timer = undefined
   }
-  for (const one of all) ends(one)
-  for (const one of all) one.lasts()
+  for (const one of all) {
+    // What became of another may have ended it.
+    if (!one.after) continue
+    ends(one)
+    one.lasts()
+  }
 }

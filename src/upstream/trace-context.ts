@@ -6,32 +6,16 @@ const traceparent = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]
 /** Goes on with the browser's trace if it has one, under a span of our own; else begins one. */
 export function traceContext(inbound: string | undefined): { parent: string; continued: boolean } {
   const [, trace, flags] = (inbound !== undefined && traceparent.exec(inbound)) || []
-  if (trace === undefined) return { parent: `00-${randomHex(32)}-${randomHex(16)}-01`, continued: false }
-  return { parent: `00-${trace}-${randomHex(16)}-${flags}`, continued: true }
+  const span = `${hex()}${hex()}`
+  // A span needs to be the only one of its name in its trace: for the first of one its own half of the name will do.
+  if (trace === undefined) return { parent: `00-${hex()}${hex()}${span}-${span}-01`, continued: false }
+  return { parent: `00-${trace}-${span}-${flags}`, continued: true }
 }
 
-/** Random bytes are made for some hundred calls together: asked for one by one they would cost most of what a trace costs. */
-const bytes = new Uint8Array(6_144)
-const digits = new Uint8Array(2 * bytes.length)
-let text = ''
-let used = 0
+const hexOf = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
-/** @param count of digits */
-function randomHex(count: number): string {
-  if (used + count > text.length) refill()
-  used += count
-  return text.slice(used - count, used)
+/** Eight random hexadecimal digits, not all 0. Ids of traces need to be unlikely to repeat, not secret. */
+function hex(): string {
+  const word = (Math.random() * 0xffff_ffff + 1) | 0
+  return `${hexOf[word & 255]}${hexOf[(word >> 8) & 255]}${hexOf[(word >> 16) & 255]}${hexOf[word >>> 24]}`
 }
-
-function refill(): void {
-  crypto.getRandomValues(bytes)
-  for (let at = 0; at < bytes.length; at++) {
-    const byte = bytes[at] ?? 0
-    digits[2 * at] = digit(byte >> 4)
-    digits[2 * at + 1] = digit(byte & 15)
-  }
-  text = new TextDecoder('latin1').decode(digits)
-  used = 0
-}
-
-const digit = (value: number) => value + (value < 10 ? 48 : 87)

@@ -61,10 +61,14 @@ export function onTime(passage: Passage): void {
     refuse(passage, new CoatcheckError('upstream_timeout', reason))
   } else if (state === 'streaming' && passage.wholeLength === -1) lane.becomeStream(passage)
   else if (state === 'streaming') {
-    if (!passage.timesBody || passage.paused) timeBody(passage)
+    if (!passage.timesBody || passage.paused || upload?.awaitsBrowser()) timeBody(passage)
     else cut(passage, 'upstream_stalled')
   }
 }
+
+/** Whether the upstream has a limited time for what comes next: a stream without an end takes as long as it likes. */
+export const isTimed = ({ state, wholeLength }: Passage) =>
+  state === 'waiting' || (state === 'streaming' && wholeLength !== -1)
 
 /** From here on the upstream has so long for every piece of a body that it announced. */
 function timeBody(passage: Passage): void {

@@ -43,7 +43,7 @@ const declinedTime = 300_000
 /** A call that wants a place in a lane. */
 export interface Visitor {
   /** The place is there. */
-  start(): void
+  start(this: Visitor): void
 }
 
 /** The calls to one destination. Whoever enters leaves, exactly once. */

@@ -12,6 +12,7 @@ import {
   cut,
   dropWithheld,
   isShort,
+  isTimed,
   lasts,
   leave,
   noticeSilence,
@@ -130,7 +131,7 @@ function start(this: Passage): void {
   const { call, exchange, incoming, outgoing } = this
   const { path, headers, stallTimeout, bodyLimit: limit } = call
   if (exchange.hasBody && !call.body) {
-    const moved = () => void (this.state === 'waiting' && this.timer?.refresh())
+    const moved = () => void (isTimed(this) && this.timer?.refresh())
     this.upload = uploadOf(incoming, outgoing, { limit, stallTimeout, moved })
   }
   const method = call.method as Dispatcher.HttpMethod
@@ -167,7 +168,9 @@ function onResponseStart(
   outgoing.writeHead(status, out)
   if (headers['content-length'] !== undefined) {
     this.wholeLength = Number(headers['content-length'])
+    // A short one comes with its head, or is found when it lasts.
     if (this.wholeLength > smallBody) timeLongBody(this)
+    else begins(this)
   } else {
     // What has no end may be silent for ever, and stay for hours: it does not take the place of other calls.
     ends(this)

@@ -9,7 +9,9 @@ import { type Command, coatcheck, fileWith } from '../support/command.ts'
 import { closeAfterTest, freePort, listen } from '../support/http-server.ts'
 
 /** `coatcheck serve` before an upstream that answers. */
-async function serving(stdout?: number): Promise<{ run: Command; port: number; call: () => Promise<number> }> {
+async function serving(
+  stdout?: number | 'terminal',
+): Promise<{ run: Command; port: number; call: () => Promise<number> }> {
   const upstream = closeAfterTest(await listen((_, response) => response.end('here')))
   const port = await freePort()
   const document = {
@@ -80,6 +82,30 @@ describe('coatcheck goes on serving', () => {
     // And what comes now is written again.
     await sendRefused(port, 500)
     await expect.poll(() => events(run.stdout()).length).toBe(told.length + 500)
+  })
+
+  test('while nobody reads the log for a while, and loses none of it, also when it is told to stop meanwhile', async () => {
+    const { run, port } = await serving()
+    run.reader?.pause()
+    await sendRefused(port, 2_000)
+    run.kill('SIGTERM')
+    const health = () => exchange(new URL(`http://127.0.0.1:${port}/healthz`), 'GET', {})
+    await expect.poll(() => health().catch(({ code }) => code), { interval: 10 }).toBe('ECONNREFUSED')
+    run.reader?.resume()
+    expect(await run.exit).toBe(0)
+    await expect.poll(() => run.reader?.readableEnded).toBe(true)
+    const told = events(run.stdout()).map(({ event }) => event)
+    expect(told.filter((event) => event === 'request.refused')).toHaveLength(2_000)
+    expect(told.at(-1)).toBe('server.stopped')
+  })
+
+  test('while the terminal that the log goes to stands still', async () => {
+    const { run, port, call } = await serving('terminal')
+    run.reader?.pause()
+    await sendRefused(port, 5_000)
+    expect(await call()).toBe(200)
+    run.reader?.resume()
+    await expect.poll(() => events(run.stdout()).length).toBeGreaterThanOrEqual(5_002)
   })
 
   test('and ends when it is told to, although nobody reads the log', async () => {

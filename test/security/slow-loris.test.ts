@@ -73,6 +73,24 @@ describe('R530 R529 Whoever stops in the middle', () => {
     connection.close()
   })
 
+  test('of nothing, but is slow with its request, has the answer that began meanwhile', async () => {
+    const { url, api } = shared()
+    api.readsBody = false
+    api.answer = (request, response) => {
+      response.writeHead(200, { 'content-length': 4 }).flushHeaders()
+      request.resume().on('end', () => response.end('done'))
+    }
+    const connection = openConnection(url)
+    connection.send(head('POST /patient/x', [...fromPage, 'Content-Length: 40']))
+    for (let beat = 0; beat < 40; beat++) {
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      connection.send('x')
+    }
+    expect((await connection.answer())?.text).toBe('done')
+    connection.close()
+    api.readsBody = true
+  })
+
   /** Reads the head of an answer and then nothing. */
   async function openWithoutReading(path: string) {
     const request = httpRequest(new URL(path, shared().url), { agent: false, headers: { 'x-csrf': '1' } })
@@ -133,25 +151,39 @@ describe('R530 R529 Whoever stops in the middle', () => {
 
   testOn('node')('of an answer with an announced length, as an upstream, is cut off', async () => {
     const { url, api, logged } = shared()
-    const cases = [
-      ...['/api/open', '/patient', '/unhurried'].map((route) => [route, 1_000, '']),
-      ...['/api/open', '/patient', '/unhurried'].map((route) => [route, 1_000, 'x'.repeat(100)]),
-      ...['', 'x'.repeat(100), 'x'.repeat(100_000)].map((part) => ['/api/open', 1_000_000, part]),
-      ['/unhurried', 1_000_000, 'x'.repeat(100_000)],
-    ] as const
+    interface Case {
+      route: string
+      length: number
+      part: string
+      body?: string
+      headAfter?: number
+    }
+    const routes = ['/api/open', '/patient', '/unhurried']
+    const cases: Case[] = [
+      ...routes.map((route) => ({ route, length: 1_000, part: '' })),
+      ...routes.map((route) => ({ route, length: 1_000, part: 'x'.repeat(100) })),
+      ...['', 'x'.repeat(100), 'x'.repeat(100_000)].map((part) => ({ route: '/api/open', length: 1_000_000, part })),
+      { route: '/unhurried', length: 1_000_000, part: 'x'.repeat(100_000) },
+      ...[1_000, 1_000_000].map((length) => ({ route: '/patient', length, part: '', body: 'hello' })),
+      ...[1_000, 1_000_000].map((length) => ({ route: '/patient', length, part: '', headAfter: 1_500 })),
+    ]
     const before = logged('upstream.failed').length
     const ended = new Set<string>()
     api.answer = ({ url: path = '' }, response) => {
-      const [, length, part] = cases[Number(path.split('/').at(-1))] ?? []
-      response.writeHead(200, { 'content-length': length }).flushHeaders()
-      response.write(part)
-      response.on('close', () => ended.add(path))
+      const { length, part = '', headAfter } = cases[Number(path.split('/').at(-1))] ?? {}
+      setTimeout(() => {
+        response.writeHead(200, { 'content-length': length }).flushHeaders()
+        response.write(part)
+        response.on('close', () => ended.add(path))
+      }, headAfter)
     }
-    const cutOff = cases.map(async ([route], index) => {
+    const cutOff = cases.map(async ({ route, body, headAfter = 0 }, index) => {
       const startedAt = performance.now()
-      await expect(ask(url, `GET ${route}/${index}`), `${index}`).rejects.toThrow(/closed without an answer/)
+      const line = `${body ? 'POST' : 'GET'} ${route}/${index}`
+      const asked = ask(url, line, body ? [`Content-Length: ${body.length}`] : [], body)
+      await expect(asked, line).rejects.toThrow(/closed without an answer/)
       const patience = route === '/unhurried' ? 2_500 : stallTimeout
-      expect(performance.now() - startedAt, `${index}`).toBeGreaterThan(patience - 100)
+      expect(performance.now() - startedAt, line).toBeGreaterThan(headAfter + patience - 100)
     })
     await Promise.all(cutOff)
     await expect.poll(() => ended.size).toBe(cases.length)

@@ -19,19 +19,27 @@ export interface Command {
 
 /**
  * Runs `coatcheck <args>`; it ends with the test. `env` is all of its environment besides `PATH`.
- * @param stdout descriptor of a file that it writes to
+ * @param stdout descriptor of a file that it writes to, or a terminal
  */
-export function coatcheck(args: readonly string[], env: Record<string, string> = {}, stdout?: number): Command {
-  const child = spawn(process.execPath, ['src/cli.ts', ...args], {
+export function coatcheck(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  stdout?: number | 'terminal',
+): Command {
+  const command = [process.execPath, 'src/cli.ts', ...args]
+  const [program = '', ...rest] =
+    stdout === 'terminal' ? ['script', '-qefc', `exec ${command.join(' ')}`, '/dev/null'] : command
+  const child = spawn(program, rest, {
     env: { PATH: process.env.PATH ?? '', ...env },
-    stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
+    stdio: ['ignore', typeof stdout === 'number' ? stdout : 'pipe', 'pipe'],
   })
   const output = { stdout: '', stderr: '' }
   child.stdout?.on('data', (chunk) => (output.stdout += chunk))
   child.stderr?.on('data', (chunk) => (output.stderr += chunk))
   const exit = new Promise<number | null>((resolve) => child.once('exit', resolve))
   onTestFinished(async () => {
-    child.kill('SIGKILL')
+    // A terminal takes along what runs in it only when it is asked to.
+    child.kill(stdout === 'terminal' ? 'SIGTERM' : 'SIGKILL')
     await exit
   })
   return {
