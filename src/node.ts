@@ -73,8 +73,8 @@ export async function serve(document: ConfigInput, options: ServeOptions = {}): 
   const coatcheck = createCoatcheck(document, {
     env,
     platform: (config) => {
-      const write = options.log ?? stdoutLog((event) => log(event))
       if (config.admin) metrics = createMetrics()
+      const write = options.log ?? stdoutLog((event) => metrics?.count(event))
       const log = listeningFirst((event) => {
         metrics?.count(event)
         if (isLogged(event, config.log.level)) write(event)

@@ -131,7 +131,10 @@ export interface UpstreamCall {
    */
   ended(this: UpstreamCall, bytes: number | undefined): void
   /** Told when an answer that had begun broke off. */
-  broken(this: UpstreamCall, reason: 'upstream_reset' | 'upstream_stalled' | 'client_gone' | 'client_stalled'): void
+  broken(
+    this: UpstreamCall,
+    reason: 'upstream_reset' | 'upstream_stalled' | 'client_gone' | 'client_stalled' | 'body_too_large',
+  ): void
   /**
    * Asked about an answer that lasts: `abort` is called when the session it belongs to ends. Returns what
    * to call when the answer is complete.

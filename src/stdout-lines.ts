@@ -1,5 +1,7 @@
 // Lines on stdout, gathered as bytes and written when it takes them. Nobody waits for whoever reads them, and memory is bounded.
-import { fstatSync, write as writeLater, writeSync } from 'node:fs'
+import { constants, fstatSync, openSync, write as writeLater, writeSync } from 'node:fs'
+import { Socket } from 'node:net'
+import { isatty } from 'node:tty'
 
 /** Lines are handed over together: a write for each would cost as much as a call. Bytes; milliseconds. */
 const handedOver = { bytes: 32_768, after: 100 }
@@ -26,42 +28,51 @@ interface Chunk {
   written: number
   /** Whether it begins with the end of another line. */
   mends: boolean
-  /** How many missing lines it speaks of: if it is lost, they must be told again. */
+  /** How many missing lines it speaks of, and up to where: if that is lost, they must be told again. */
   told: number
+  toldUntil: number
 }
 
-type Written = (error: NodeJS.ErrnoException | null, taken: number) => void
-type Write = (chunk: Chunk, done: Written) => void
+/** Takes bytes of a chunk, at once or later. What is full takes none, with the error `EAGAIN`. */
+type Write = (chunk: Chunk, done: (error: NodeJS.ErrnoException | null, taken: number) => void) => void
 
-/** Only pipes can be asked for what they take at once. For files and terminals a thread has to wait. */
-function writeToStdout(): Write {
+/** Descriptor to write to, and whether it takes at once what there is room for. For files and the rest a thread has to wait. */
+function openStdout(): { descriptor: number; isImmediate: boolean } {
   const stats = fstatSync(stdout)
-  if (process.platform === 'win32' || !(stats.isFIFO() || stats.isSocket())) {
-    return ({ bytes, written, length }, done) => writeLater(stdout, bytes, written, length - written, null, done)
+  const isTerminal = isatty(stdout)
+  if (process.platform === 'linux' && (stats.isFIFO() || isTerminal)) {
+    try {
+      // Opened anew, the mode is ours alone: others who have this pipe or terminal, too, neither suffer from it nor change it.
+      const flags = constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY
+      return { descriptor: openSync(`/proc/self/fd/${stdout}`, flags), isImmediate: true }
+    } catch {
+      // It may belong to another user.
+    }
   }
-  // Looking at it makes Node switch the pipe to the mode in which a write takes what there is room for.
-  void process.stdout
-  return (chunk, done) => {
+  // Node itself switches pipes and stream sockets to that mode, and waits for terminals.
+  const isStream = !isTerminal && process.platform !== 'win32' && process.stdout instanceof Socket
+  return { descriptor: stdout, isImmediate: isStream }
+}
+
+/**
+ * The lines of this process on its stdout.
+ *
+ * @param incomplete makes the line that stands where so many are missing, behind a reader that stood still or a disk that was full.
+ */
+export function stdoutLines(incomplete: (lines: number) => string): Lines {
+  const { descriptor, isImmediate } = openStdout()
+  const takeAtOnce = ({ bytes, written, length }: Chunk) => writeSync(descriptor, bytes, written, length - written)
+  const write: Write = (one, done) => {
+    const { bytes, written, length } = one
+    if (!isImmediate) return writeLater(descriptor, bytes, written, length - written, null, done)
     let taken = 0
     try {
-      taken = writeAtOnce(chunk)
+      taken = takeAtOnce(one)
     } catch (error) {
       return done(error as NodeJS.ErrnoException, 0)
     }
     done(null, taken)
   }
-}
-
-const writeAtOnce = ({ bytes, written, length }: Chunk) => writeSync(stdout, bytes, written, length - written)
-
-/**
- * The lines of this process on its stdout.
- *
- * @param tellLost is told how many lines are missing once lines are taken again, behind a reader that stood still or a disk that was
- * full; what it adds comes next.
- */
-export function stdoutLines(tellLost: (lines: number) => void): Lines {
-  const write = writeToStdout()
   /** What is to be written, oldest first. */
   const waiting: Chunk[] = []
   let chunk = chunkOf(newBuffer())
@@ -93,6 +104,7 @@ export function stdoutLines(tellLost: (lines: number) => void): Lines {
   function mend(next: Chunk): void {
     next.bytes = Buffer.concat([Buffer.from([newline]), next.bytes.subarray(0, next.length)])
     next.length++
+    next.toldUntil++
     next.mends = true
   }
 
@@ -114,21 +126,27 @@ export function stdoutLines(tellLost: (lines: number) => void): Lines {
       if (error) lose(next)
       waiting.shift()
       if (!next.mends && next.bytes.length === handedOver.bytes) spare = next.bytes
-      if (!error && waiting.length === 0 && lost > 0) tell()
+      if (!error && waiting.length === 0) tell()
     }
   }
 
   function lose(one: Chunk): void {
     const isUntouched = one.mends && one.written === 0
     for (let at = one.written + (isUntouched ? 1 : 0); at < one.length; at++) if (one.bytes[at] === newline) lost++
-    lost += one.told
+    if (one.written < one.toldUntil) lost += one.told
   }
 
+  /** Says in the next line how many are missing before it. */
   function tell(): void {
-    const count = lost
+    if (lost === 0) return
+    const line = incomplete(lost)
+    if (chunk.length + line.length > chunk.bytes.length) return
+    // If this line is lost, it is counted as one by itself.
+    chunk.told += lost - 1
+    chunk.length += chunk.bytes.write(line, chunk.length, 'utf8')
+    chunk.toldUntil = chunk.length
     lost = 0
-    tellLost(count)
-    chunk.told += count
+    startClock()
   }
 
   /** Begins another chunk. */
@@ -137,12 +155,18 @@ export function stdoutLines(tellLost: (lines: number) => void): Lines {
     if (waiting.length >= mostWaiting) {
       lose(full)
       chunk = chunkOf(full.bytes)
+      tell()
       return
     }
     waiting.push(full)
     chunk = chunkOf(spare ?? newBuffer())
     spare = undefined
     pump()
+  }
+
+  /** For a line that is longer than most. */
+  function makeRoom(length: number): void {
+    chunk.bytes = Buffer.concat([chunk.bytes.subarray(0, chunk.length), Buffer.alloc(length)])
   }
 
   function handOver(): void {
@@ -162,14 +186,17 @@ export function stdoutLines(tellLost: (lines: number) => void): Lines {
   /** Writes what is left, as far as it is taken in a bounded time. */
   function end(): void {
     if (isGone) return
+    tell()
     if (chunk.length > 0) waiting.push(chunk)
     // What a thread is writing at this moment comes to its end by itself.
     if (isWriting) waiting.shift()
     const deadline = performance.now() + again.atEnd
     for (const one of waiting) {
+      if (one.written === 0 && lastByte !== newline) mend(one)
       while (one.written < one.length) {
         try {
-          one.written += writeAtOnce(one)
+          one.written += takeAtOnce(one)
+          lastByte = one.bytes[one.written - 1]
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code !== 'EAGAIN' || performance.now() > deadline) return
           Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, again.after)
@@ -185,7 +212,7 @@ export function stdoutLines(tellLost: (lines: number) => void): Lines {
       if (isGone) return
       const most = encoding === 'latin1' ? line.length : line.length * 3
       if (chunk.length + most > chunk.bytes.length && chunk.length > 0) queueUp()
-      if (most > chunk.bytes.length) chunk = chunkOf(Buffer.allocUnsafeSlow(most))
+      if (chunk.length + most > chunk.bytes.length) makeRoom(most)
       chunk.length += chunk.bytes.write(line, chunk.length, encoding)
       startClock()
     },
@@ -193,4 +220,4 @@ export function stdoutLines(tellLost: (lines: number) => void): Lines {
 }
 
 const newBuffer = () => Buffer.allocUnsafeSlow(handedOver.bytes)
-const chunkOf = (bytes: Buffer): Chunk => ({ bytes, length: 0, written: 0, mends: false, told: 0 })
+const chunkOf = (bytes: Buffer): Chunk => ({ bytes, length: 0, written: 0, mends: false, told: 0, toldUntil: 0 })

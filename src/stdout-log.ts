@@ -4,22 +4,30 @@ import { type Lines, stdoutLines } from './stdout-lines.ts'
 
 /** There is one stdout, however many servers a process has. */
 let lines: Lines | undefined
+const counting = new Set<Log>()
 
 /**
  * Writes events in the order in which they happened, and what is left when the process ends.
- * @param top is told what happens to the log itself: `log.incomplete`.
+ * @param count is told what happens to the log itself, which is written whatever the level: `log.incomplete`.
  */
-export function stdoutLog(top: Log): Log {
-  lines ??= stdoutLines((lost) => top({ event: 'log.incomplete', lines: lost }))
+export function stdoutLog(count: Log): Log {
+  counting.add(count)
+  lines ??= stdoutLines((lost) => {
+    const event = { event: 'log.incomplete', lines: lost } as const
+    for (const one of counting) one(event)
+    return lineOf(event)
+  })
   const { add, handOver } = lines
   const callLine = callLines()
   return (event) => {
     if (event.event === 'request.forwarded') return add(callLine(event, Date.now()), 'latin1')
-    add(`${JSON.stringify(logLine(event, Date.now()))}\n`, 'utf8')
+    add(lineOf(event), 'utf8')
     // Supervisors wait for it.
     if (event.event === 'server.listening') handOver()
   }
 }
+
+const lineOf = (event: LogEvent) => `${JSON.stringify(logLine(event, Date.now()))}\n`
 
 type CallEvent = Extract<LogEvent, { event: 'request.forwarded' }>
 

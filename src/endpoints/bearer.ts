@@ -1,6 +1,7 @@
 // Callers with an access token of their own, such as mobile apps and services, on routes that let them in: no cookie, no
 // session, and the token goes up as it came.
 import { CoatcheckError } from '../errors.ts'
+import type { BearerIdentity } from '../oauth/access-token.ts'
 import type { InboundTokens } from '../oauth/inbound-tokens.ts'
 import { type Exchange, headerText } from '../platform.ts'
 import type { Reason } from '../reasons.ts'
@@ -12,6 +13,7 @@ import type { RateLimit } from '../upstream/rate-limit.ts'
 import type { Route } from '../upstream/routes.ts'
 import type { ForwardedCall } from './attempt.ts'
 import type { Forwarding } from './forwarding.ts'
+import { longestTimer } from './websocket.ts'
 
 export interface BearerParts {
   publicUrl: string
@@ -40,10 +42,9 @@ export interface BearerCallers {
 /** A call before it is known who calls. */
 type BearerCall = Omit<ForwardedCall, 'session' | 'credential' | 'waited'>
 
-/** How soon a WebSocket notices that its token is over. Milliseconds. */
-const watchEvery = 1_000
-/** How often it asks the authorization server at most. Milliseconds. */
-const askEvery = 30_000
+/** How often a WebSocket looks whether its token is still good, unless `introspection.cacheFor` is less; and at least so long. Milliseconds. */
+const lookEvery = 30_000
+const leastPause = 5_000
 
 const tokenIn = /^bearer +([\w.~+/-]+=*)$/i
 
@@ -55,8 +56,11 @@ export function createBearerCallers({
   send,
   now,
 }: BearerParts): BearerCallers {
-  /** How long it took to know the caller, who may call. Milliseconds. @throws CoatcheckError */
-  async function admitted({ route, address, startedAt }: BearerCall, token: string): Promise<number> {
+  /** Who calls and may, and how long it took to know. Milliseconds. @throws CoatcheckError */
+  async function admit(
+    { route, address, startedAt }: BearerCall,
+    token: string,
+  ): Promise<{ identity: BearerIdentity; waited: number }> {
     const { bearer } = route
     if (!bearer) throw new CoatcheckError('internal_error', 'unexpected')
     // Addresses are counted first: checking tokens is work, too.
@@ -67,27 +71,51 @@ export function createBearerCallers({
     const waited = found instanceof Promise ? now() - startedAt : 0
     if (route.rateLimit && !isByAddress) await rateLimit(route, identity, address)
     requireTokenGrants(route, identity)
-    return waited
+    return { identity, waited }
   }
 
-  /** Looks again and again, as a new call would: to look up what is remembered of a token costs nothing. */
-  function whenOver(token: string, { bearer }: Route, ended: () => void): () => void {
-    let quietUntil = 0
-    const timer = setInterval(async () => {
-      if (!bearer || now() < quietUntil) return
+  /** A token is over when its time is, and sooner when it would open no call any more. */
+  function whenOver(token: string, route: Route, admitted: BearerIdentity, ended: () => void): () => void {
+    const { bearer } = route
+    const pause = Math.min(Math.max(bearer?.introspection?.cacheFor ?? lookEvery, leastPause), lookEvery)
+    let expiry: ReturnType<typeof setTimeout> | undefined
+    let isOver = false
+    const stop = () => {
+      isOver = true
+      clearTimeout(expiry)
+      clearTimeout(next)
+    }
+    const end = () => {
+      if (isOver) return
+      stop()
+      ended()
+    }
+    const expireWith = ({ expiresAt = Number.POSITIVE_INFINITY }: BearerIdentity) => {
+      clearTimeout(expiry)
+      const rest = expiresAt - now()
+      expiry = rest > longestTimer ? undefined : setTimeout(end, rest)
+    }
+    // Not all at the same moment, or those who were opened together would ask together.
+    const later = () => setTimeout(look, pause * (1 + Math.random() / 4))
+    const soon = () => setTimeout(look, leastPause * (0.2 + Math.random()))
+    async function look(): Promise<void> {
       try {
-        const found = inboundTokens.identify(token, bearer)
-        if (!(found instanceof Promise)) return
-        quietUntil = now() + askEvery
-        quietUntil = Math.min(quietUntil, (await found).expiresAt ?? quietUntil)
+        const identity = bearer && (await inboundTokens.identify(token, bearer, 'watcher'))
+        if (isOver) return
+        if (identity?.subject !== admitted.subject) return end()
+        requireTokenGrants(route, identity)
+        expireWith(identity)
+        next = later()
       } catch (error) {
+        if (isOver) return
         // That nobody could say is no reason.
-        if (!(error instanceof CoatcheckError) || error.code !== 'invalid_token') return
-        clearInterval(timer)
-        ended()
+        if (error instanceof CoatcheckError && error.code !== 'authorization_server_unavailable') return end()
+        next = error instanceof CoatcheckError && error.reason === 'introspection_busy' ? soon() : later()
       }
-    }, watchEvery)
-    return () => clearInterval(timer)
+    }
+    expireWith(admitted)
+    let next = later()
+    return stop
   }
 
   return {
@@ -112,14 +140,14 @@ export function createBearerCallers({
     },
 
     async forward(call, token) {
-      const waited = await admitted(call, token)
+      const { identity, waited } = await admit(call, token)
       const credential = { header: 'authorization', value: `Bearer ${token}` }
       return send({
         ...call,
         session: undefined,
         credential,
         waited,
-        bearer: { whenOver: (ended) => whenOver(token, call.route, ended) },
+        bearer: { whenOver: (ended) => whenOver(token, call.route, identity, ended) },
       })
     },
   }

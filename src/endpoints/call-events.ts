@@ -64,6 +64,7 @@ export function createCallEvents({ now, log }: Pick<Platform, 'now' | 'log'>): C
     broken(route, reason) {
       if (reason === 'client_gone') log({ event: 'client.gone', route })
       else if (reason === 'client_stalled') log({ event: 'client.stalled', route })
+      else if (reason === 'body_too_large') log({ event: 'request.refused', code: reason, reason, route })
       else log({ event: 'upstream.failed', route, code: 'upstream_unreachable', reason })
     },
   }

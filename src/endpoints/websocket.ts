@@ -19,7 +19,7 @@ export interface WebSocketParts {
 }
 
 /** Longest that a timer can wait, in milliseconds. */
-const longestTimer = 2 ** 31 - 1
+export const longestTimer = 2 ** 31 - 1
 
 /**
  * The WebSocket of a call: until its session ends or, where the route says so, the access token that it was opened with; that of a

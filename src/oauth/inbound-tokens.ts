@@ -14,9 +14,12 @@ export interface InboundTokens {
    * The caller that a token speaks for: at once where it was checked a moment ago, which is the steady state.
    * @throws CoatcheckError `invalid_token`; `authorization_server_unavailable` when the token cannot be checked: then it
    * is not passed on
+   * @param asker a WebSocket that is open asks from time to time, and takes no turn of those who call.
    */
-  identify(token: string, policy: BearerPolicy): BearerIdentity | Promise<BearerIdentity>
+  identify(token: string, policy: BearerPolicy, asker?: Asker): BearerIdentity | Promise<BearerIdentity>
 }
+
+export type Asker = keyof typeof mostAtOnce
 
 export interface InboundTokensParts {
   relyingParties: ReadonlyMap<string, RelyingParty>
@@ -49,8 +52,8 @@ const refusedFor = 10_000
 /** The same of a server that did not answer: whoever waited for the same token is not to wait again. Milliseconds. */
 const awayFor = 1_000
 
-/** Tokens that a server is asked about at one time; callers beyond that are told to come back. */
-const mostAtOnce = 64
+/** Tokens that a server is asked about at one time; who comes beyond that is told to come back. */
+const mostAtOnce = { caller: 64, watcher: 16 }
 
 /** Longest token that is looked at. Characters. */
 const longest = 16_384
@@ -111,14 +114,20 @@ export function createInboundTokens(
   }
 
   /** Asks the server, once for all who bring this token now. */
-  function introspect(key: string, token: string, policy: BearerPolicy, by: RelyingParty): Promise<Verdict> {
+  function introspect(
+    key: string,
+    token: string,
+    policy: BearerPolicy,
+    by: RelyingParty,
+    asker: Asker,
+  ): Promise<Verdict> {
     const { provider, introspection } = policy
     const time = introspection?.cacheFor ?? 0
     return once<Verdict>({
       key,
       find: async () => remembered(key),
       async work() {
-        const done = takeTurn(provider)
+        const done = takeTurn(provider, asker)
         try {
           // A breaker of its own: what strangers send must not keep sessions from their refresh.
           const ask = () => breakers.run(`${provider} introspection`, () => by.introspect(token, policy))
@@ -133,26 +142,28 @@ export function createInboundTokens(
     })
   }
 
-  async function learn(key: string, token: string, policy: BearerPolicy): Promise<BearerIdentity> {
+  async function learn(key: string, token: string, policy: BearerPolicy, asker: Asker): Promise<BearerIdentity> {
     const relyingParty = relyingParties.get(policy.provider)
     if (!relyingParty) throw new CoatcheckError('internal_error', 'provider_unknown')
     // What is a JWT is judged as one: introspection is no second chance for it.
     const isSigned = isJwt(token)
     const asks = policy.introspection && (!isSigned || policy.introspection.tokens === 'all')
     if (!asks && !isSigned) throw invalidToken('access_token_opaque')
-    const verdict = (asks ? introspect : verify)(key, token, policy, relyingParty)
+    const verdict = asks
+      ? introspect(key, token, policy, relyingParty, asker)
+      : verify(key, token, policy, relyingParty)
     // A caller that goes away does not take with it what others wait for.
     waitUntil(verdict.catch(() => {}))
     return identityIn(await verdict)
   }
 
   return {
-    identify(token, policy) {
+    identify(token, policy, asker = 'caller') {
       if (token.length > longest) throw invalidToken('bearer_malformed')
       // A token is good for a policy, never in itself: another route may ask for another audience.
       const key = `${policy.name} ${token}`
       const verdict = remembered(key)
-      return verdict ? identityIn(verdict) : learn(key, token, policy)
+      return verdict ? identityIn(verdict) : learn(key, token, policy, asker)
     },
   }
 }
@@ -162,15 +173,16 @@ export function createInboundTokens(
  * server would have had to answer.
  * @throws CoatcheckError (what is returned) `authorization_server_unavailable` beyond `mostAtOnce`
  */
-function createTurns(timeout: number, now: () => number): (provider: string) => () => void {
+function createTurns(timeout: number, now: () => number): (provider: string, asker: Asker) => () => void {
   const taken = new Map<string, { readonly until: number }[]>()
-  return (provider) => {
-    const others = (taken.get(provider) ?? []).filter(({ until }) => until > now())
-    if (others.length >= mostAtOnce) throw unavailable('introspection_busy', undefined, 1)
+  return (provider, asker) => {
+    const kind = `${asker} ${provider}`
+    const others = (taken.get(kind) ?? []).filter(({ until }) => until > now())
+    if (others.length >= mostAtOnce[asker]) throw unavailable('introspection_busy', undefined, 1)
     const turn = { until: now() + timeout }
-    taken.set(provider, [...others, turn])
+    taken.set(kind, [...others, turn])
     return () => {
-      taken.set(provider, taken.get(provider)?.filter((one) => one !== turn) ?? [])
+      taken.set(kind, taken.get(kind)?.filter((one) => one !== turn) ?? [])
     }
   }
 }

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { Dispatcher } from 'undici'
 import { CoatcheckError } from '../errors.ts'
+import type { AnsweringSocket } from '../node-upgrade.ts'
 import type { Exchange, UpstreamCall } from '../platform.ts'
 import type { OutboundHandler } from './http2.ts'
 import { begins, ends, type Lasting, lookEvery } from './lasting.ts'
@@ -145,6 +146,9 @@ export function onDrain(passage: Passage): void {
 export function noticeSilence(passage: Passage): void {
   const { outgoing, call } = passage
   if (outgoing.listenerCount('timeout') > 0) return
+  const { socket } = outgoing as ServerResponse & { socket: AnsweringSocket | null }
+  // The next request may have come already: then Node leaves this clock to its answer, which knows nothing of it.
+  outgoing.once('finish', () => socket?._httpMessage && socket.setTimeout(0))
   outgoing.setTimeout(call.stallTimeout, () => {
     if (passage.state === 'streaming' && passage.paused) cut(passage, 'client_stalled')
     else if (passage.state === 'over' && outgoing.writableLength > 0) {

@@ -36,6 +36,9 @@ const mostPieces = 256
 /** What is read of an answer that the browser does not get, so that its connection can be used again. Bytes. */
 const longestWithheld = 16_384
 
+/** How long that may take. Milliseconds. */
+const withheldTime = 1_000
+
 /** An answer without a length that lasts longer than this is a stream, whatever it says that it is. Milliseconds. */
 const streamTime = 1_000
 
@@ -162,6 +165,10 @@ function onResponseStart(
   const out = call.receive(status, status === 204 ? withoutLength(headers) : headers)
   if (out === undefined) {
     this.state = 'withheld'
+    // Whoever waits for the next try does not wait for the rest of this one.
+    ends(this)
+    clearTimeout(this.timer)
+    this.timer = setTimeout(onTime, withheldTime, this)
     return
   }
   this.state = 'streaming'
@@ -225,13 +232,18 @@ function onResponseEnd(this: Passage): void {
 
 function onResponseError(this: Passage, _: Dispatcher.DispatchController, error: Error): void {
   const { state, lane, call, exchange, incoming, outgoing, resolve, reject } = this
-  if (state === 'streaming') cut(this, 'upstream_reset')
+  // What was wrong with the rest of the request is not the upstream's fault.
+  if (state === 'streaming') cut(this, error instanceof CoatcheckError ? brokenBy(error) : 'upstream_reset')
   else over(this)
   leave(this)
   if (state === 'withheld') resolve(undefined)
   else if (state === 'waiting' && this.mayRepeat && this.isReused && isStaleConnection(error)) {
     send(lane, call, exchange, incoming, outgoing, resolve, reject, false)
   } else if (state === 'waiting') reject(failure(error))
+}
+
+function brokenBy({ reason }: CoatcheckError): Parameters<UpstreamCall['broken']>[0] {
+  return reason === 'body_too_large' || reason === 'client_stalled' ? reason : 'client_gone'
 }
 
 function isEventStream({ 'content-type': type }: HeaderRecord): boolean {

@@ -444,20 +444,41 @@ describe('a WebSocket of a caller with an access token of its own', () => {
   const bearer = { audience: 'api', introspection: { cacheFor: '1s' } }
   const active = { active: true, aud: 'api', sub: 'alice', token_type: 'Bearer' }
 
-  test('R528 is closed with 4401 when the token was revoked, and introspection says so', async () => {
-    const world = await bearerWorld({ websocket: true, bearer })
+  /** A world with a WebSocket that was opened with an opaque token; `more` is what introspection says of it besides. */
+  async function opened(more: Record<string, unknown> = {}, require: Route['require'] = {}) {
+    const world = await bearerWorld({ websocket: true, bearer, require })
     takeWebSockets(world.api)
-    world.as.behaviour.introspected = { opaque: active }
-    const app = await open(world, 'opaque')
+    world.as.behaviour.introspected = { opaque: { ...active, ...more } }
+    return { world, app: await open(world, 'opaque') }
+  }
+
+  test.each<[string, Record<string, Record<string, unknown>>]>([
+    ['the token was revoked', { opaque: { active: false } }],
+    ['the token lost the scope of the route', { opaque: { ...active, scope: 'other' } }],
+    ['the token is somebody else’s', { opaque: { ...active, scope: 'orders', sub: 'bob' } }],
+  ])('R528 is closed with 4401 when introspection says that %s', async (_, introspected) => {
+    const { world, app } = await opened({ scope: 'orders' }, { scope: ['orders'] })
+    world.as.behaviour.introspected = introspected
+    expect(await app.closed).toEqual({ code: 4401, reason: 'token expired' })
+  })
+
+  test('R528 is closed with 4401 at the end of the token, although nobody can be asked', async () => {
+    const { world, app } = await opened({ exp: Math.floor(Date.now() / 1_000) + 3 })
+    world.as.behaviour.away = true
+    expect(await app.closed).toEqual({ code: 4401, reason: 'token expired' })
+  })
+
+  test('R528 is closed with 4401 when the token was revoked, while strangers use up the questions of callers', async () => {
+    const { world, app } = await opened()
     world.as.behaviour.introspected = {}
+    world.as.behaviour.faults['/introspect'] = ({ body }) =>
+      String(body).includes('junk') ? new Promise(() => {}) : undefined
+    for (let n = 0; n < 70; n++) call(world, `junk-${n}`).catch(() => {})
     expect(await app.closed).toEqual({ code: 4401, reason: 'token expired' })
   })
 
   test('stays open while nobody can say what became of the token', async () => {
-    const world = await bearerWorld({ websocket: true, bearer })
-    takeWebSockets(world.api)
-    world.as.behaviour.introspected = { opaque: active }
-    const app = await open(world, 'opaque')
+    const { world, app } = await opened()
     world.as.behaviour.away = true
     await expect.poll(() => world.logged('bearer.unchecked').length).toBeGreaterThan(0)
     app.socket.send('still here')

@@ -19,6 +19,7 @@ describe('R530 R529 Whoever stops in the middle', () => {
         bodyLimit: '10MB',
       })),
       { path: '/patient', upstream: api.url, token: 'none', timeout: '20s', stallTimeout: `${stallTimeout}ms` },
+      { path: '/slow', upstream: api.url, token: 'user', timeout: '15s' },
       { path: '/unhurried', upstream: api.url, token: 'none', timeout: '20s', stallTimeout: '2500ms' },
     ],
   }))
@@ -89,6 +90,66 @@ describe('R530 R529 Whoever stops in the middle', () => {
     expect((await connection.answer())?.text).toBe('done')
     connection.close()
     api.readsBody = true
+  })
+
+  testOn('node')('of its request, when the answer has begun, is cut off, and the upstream is not blamed', async () => {
+    const { url, api, logged } = shared()
+    api.readsBody = false
+    api.answer = (request, response) => {
+      request.resume()
+      response.writeHead(200, { 'content-length': 1_000 }).write('begin')
+    }
+    for (const [framing, reason] of [
+      ['Content-Length: 1000', 'client_stalled'],
+      ['Transfer-Encoding: chunked', 'body_too_large'],
+    ]) {
+      const failed = logged('upstream.failed').length
+      const connection = openConnection(url)
+      connection.send(`${head('POST /patient/x', [...fromPage, framing ?? ''])}5\r\nhello\r\n`)
+      await expect.poll(() => connection.received()).toContain('begin')
+      if (reason === 'body_too_large') connection.send(`b71b00\r\n${'x'.repeat(12_000_000)}`)
+      expect(await connection.answer()).toBeUndefined()
+      if (reason === 'body_too_large') {
+        await expect.poll(() => logged('request.refused').at(-1)).toMatchObject({ reason, route: '/patient' })
+      } else await expect.poll(() => logged('client.stalled').at(-1)).toMatchObject({ route: '/patient' })
+      expect(logged('upstream.failed').length, framing).toBe(failed)
+      connection.close()
+    }
+    api.readsBody = true
+  })
+
+  testOn('node')('of the body of a refusal is not waited for before the token is renewed', async () => {
+    const { browser, api } = shared()
+    const page = browser()
+    await page.signIn()
+    let first: string | undefined
+    api.answer = ({ headers }, response) => {
+      first ??= headers.authorization
+      if (headers.authorization !== first) return void response.end('done')
+      response.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"', 'content-length': 100 })
+      response.write('begin')
+    }
+    const startedAt = performance.now()
+    expect((await page.fetch('/slow/x')).text).toBe('done')
+    expect(performance.now() - startedAt).toBeLessThan(10_000)
+  })
+
+  testOn('node')('of reading for a while leaves the call behind it on its connection as much time as any', async () => {
+    const { url, api } = shared()
+    const size = 16_000_000
+    api.answer = ({ url: path }, response) => {
+      if (path?.includes('next')) setTimeout(() => response.end('next'), 2 * stallTimeout)
+      else response.writeHead(200, { 'content-length': size }).end(Buffer.alloc(size, 'x'))
+    }
+    const connection = openConnection(url)
+    connection.socket.pause()
+    connection.send(head('GET /patient/x', fromPage))
+    connection.send(head('GET /patient/next', fromPage))
+    await new Promise((resolve) => setTimeout(resolve, stallTimeout / 2))
+    connection.socket.resume()
+    expect((await connection.answer())?.text.length).toBe(size)
+    expect((await connection.answer())?.text).toBe('next')
+    connection.close()
   })
 
   /** Reads the head of an answer and then nothing. */
