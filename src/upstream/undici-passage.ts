@@ -20,18 +20,26 @@ export interface Passage extends OutboundHandler, Lasting, Visitor {
   readonly resolve: (answer: Response | undefined) => void
   readonly reject: (error: unknown) => void
   readonly mayRepeat: boolean
-  /** By the clock of `performance`. */
+  /** Milliseconds by the clock of `performance`. */
   readonly startedAt: number
+  /** There from the moment when undici begins to send. */
   controller: Dispatcher.DispatchController | undefined
+  /** For the head of the answer; its body goes to the browser, or to nobody; done with. */
   state: 'waiting' | 'streaming' | 'withheld' | 'over'
+  /** Whether it still waits for a place in its lane, and whether it has given that back. */
   isQueued: boolean
   hasLeft: boolean
+  /** Whether its connection was used before. */
   isReused: boolean
+  /** Whether the browser is waited for. */
   paused: boolean
+  /** Bytes: what the answer announces, -1 for nothing; what came of one that is withheld, and of one that goes on. */
   wholeLength: number
   withheld: number
   received: number
+  /** How many pieces it came in. */
   pieces: number
+  /** For the head, or (`timesBody`) for the next piece of the body. */
   timer: NodeJS.Timeout | undefined
   timesBody: boolean
   upload: Upload | undefined

@@ -3,24 +3,8 @@ import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { exchange } from '../support/browser.ts'
 import { sessionKey } from '../support/coatcheck.ts'
-import { coatcheck, fileWith } from '../support/command.ts'
+import { coatcheck, simpleConfig as config, fileWith } from '../support/command.ts'
 import { closeAfterTest, freePort, listen } from '../support/http-server.ts'
-
-const config = (port: number, upstream = 'http://127.0.0.1:9') => ({
-  publicUrl: `http://localhost:${port}`,
-  listen: { port },
-  session: { keys: ['${COATCHECK_KEY}'] },
-  providers: [
-    {
-      id: 'main',
-      issuer: 'http://127.0.0.1:9',
-      allowInsecureRequests: true,
-      clientId: 'app',
-      clientAuth: { method: 'client_secret_basic', secret: 'x' },
-    },
-  ],
-  routes: [{ path: '/api', upstream, token: 'none' }],
-})
 
 const env = { COATCHECK_KEY: sessionKey() }
 

@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { exchange } from '../support/browser.ts'
 import { sessionKey } from '../support/coatcheck.ts'
-import { type Command, coatcheck, fileWith } from '../support/command.ts'
+import { type Command, coatcheck, fileWith, simpleConfig } from '../support/command.ts'
 import { closeAfterTest, freePort, listen } from '../support/http-server.ts'
 
 /** `coatcheck serve` before an upstream that answers. */
@@ -14,19 +14,8 @@ async function serving(
 ): Promise<{ run: Command; port: number; call: () => Promise<number> }> {
   const upstream = closeAfterTest(await listen((_, response) => response.end('here')))
   const port = await freePort()
-  const document = {
-    publicUrl: `http://localhost:${port}`,
-    listen: { port },
-    session: { keys: [sessionKey()] },
-    providers: [
-      {
-        ...{ id: 'main', issuer: 'http://127.0.0.1:9', allowInsecureRequests: true, clientId: 'app' },
-        clientAuth: { method: 'client_secret_basic', secret: 'x' },
-      },
-    ],
-    routes: [{ path: '/api', upstream: upstream.url, token: 'none' }],
-  }
-  const run = coatcheck(['serve', '--config', await fileWith(JSON.stringify(document))], {}, stdout)
+  const file = await fileWith(JSON.stringify(simpleConfig(port, upstream.url)))
+  const run = coatcheck(['serve', '--config', file], { COATCHECK_KEY: sessionKey() }, stdout)
   const get = (path: string) => exchange(new URL(`http://127.0.0.1:${port}${path}`), 'GET', { 'x-csrf': '1' })
   await expect
     .poll(

@@ -61,15 +61,20 @@ describe('R530 R529 Whoever stops in the middle', () => {
     connection.close()
   })
 
+  /** Sends a body at ten bytes a second. */
+  async function sendSlowly({ send }: ReturnType<typeof openConnection>, path: string, length: number): Promise<void> {
+    send(head(`POST ${path}`, [...fromPage, `Content-Length: ${length}`]))
+    for (let beat = 0; beat < length; beat++) {
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      send('x')
+    }
+  }
+
   test('of its request and goes on before the time is over is served', async () => {
     const { url, api } = shared()
     api.answer = (_, response) => void response.end('done')
     const connection = openConnection(url)
-    connection.send(head('POST /api/open/x', [...fromPage, 'Content-Length: 20']))
-    for (let beat = 0; beat < 20; beat++) {
-      await new Promise((resolve) => setTimeout(resolve, 100))
-      connection.send('x')
-    }
+    await sendSlowly(connection, '/api/open/x', 20)
     expect((await connection.answer())?.text).toBe('done')
     connection.close()
   })
@@ -82,11 +87,7 @@ describe('R530 R529 Whoever stops in the middle', () => {
       request.resume().on('end', () => response.end('done'))
     }
     const connection = openConnection(url)
-    connection.send(head('POST /patient/x', [...fromPage, 'Content-Length: 40']))
-    for (let beat = 0; beat < 40; beat++) {
-      await new Promise((resolve) => setTimeout(resolve, 100))
-      connection.send('x')
-    }
+    await sendSlowly(connection, '/patient/x', 40)
     expect((await connection.answer())?.text).toBe('done')
     connection.close()
     api.readsBody = true

@@ -6,6 +6,23 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { onTestFinished } from 'vitest'
 
+/** A configuration for which nothing else has to run: one route without tokens. */
+export const simpleConfig = (port: number, upstream = 'http://127.0.0.1:9') => ({
+  publicUrl: `http://localhost:${port}`,
+  listen: { port },
+  session: { keys: ['${COATCHECK_KEY}'] },
+  providers: [
+    {
+      id: 'main',
+      issuer: 'http://127.0.0.1:9',
+      allowInsecureRequests: true,
+      clientId: 'app',
+      clientAuth: { method: 'client_secret_basic', secret: 'x' },
+    },
+  ],
+  routes: [{ path: '/api', upstream, token: 'none' }],
+})
+
 export interface Command {
   stdout(): string
   /** Where its output comes from, for who reads it otherwise. */
